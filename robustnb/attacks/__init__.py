@@ -1,0 +1,1 @@
+"""Attacks: each is a frozen dataclass, called with a model, images and labels."""

@@ -1,0 +1,95 @@
+"""All that changes while a network trains, saved whole so that an interrupted run goes on."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from robustnb.files import whole
+
+Tensors = dict[str, Tensor]
+History = list[dict[str, float]]
+
+
+class Run:
+    """One training: the network, its optimizer, the generator, the history, the best weights."""
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, generator: torch.Generator) -> None:
+        self.model, self.optimizer, self.generator = model, optimizer, generator
+        self.history: History = []
+        self.best_score = -math.inf
+        self.best_weights = _copy(model.state_dict())
+
+    def record(self, train_loss: float, validation: float) -> None:
+        """Add an epoch to the history and keep its weights if none scored better."""
+        epoch = float(len(self.history) + 1)
+        row = {"epoch": epoch, "train_loss": train_loss, "validation_accuracy": validation}
+        self.history.append(row)
+        if validation > self.best_score:
+            self.best_score, self.best_weights = validation, _copy(self.model.state_dict())
+
+    def save(self, path: Path) -> None:
+        """Write everything to `path` (safetensors), whole or not at all."""
+        moments, rest = _split(self.optimizer.state_dict())
+        tensors = _prefix("model.", self.model.state_dict()) | _prefix("best.", self.best_weights)
+        tensors |= _prefix("optimizer.", moments) | {"generator": self.generator.get_state()}
+        metadata = {"history": json.dumps(self.history), "optimizer": json.dumps(rest)}
+        with whole(path) as part:
+            save_file(_copy(tensors), part, metadata=metadata)
+
+    def load(self, path: Path) -> None:
+        """Take up the run that `path` holds; raise ValueError if it is not of this network."""
+        try:
+            tensors, metadata = load_file(path), _metadata(path)
+            self.model.load_state_dict(_under("model.", tensors))
+            moments = _under("optimizer.", tensors)
+            self.optimizer.load_state_dict(_join(moments, json.loads(metadata["optimizer"])))
+        except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"{path} is no checkpoint of this network and optimizer: delete it to start anew."
+            ) from error
+        self.best_weights = _under("best.", tensors)
+        self.generator.set_state(tensors["generator"])
+        self.history = json.loads(metadata["history"])
+        self.best_score = max(row["validation_accuracy"] for row in self.history)
+
+
+def _split(state: dict[str, Any]) -> tuple[Tensors, dict[str, Any]]:
+    """Part an optimizer's state into tensors, named "index.name", and what JSON can hold."""
+    tensors: Tensors = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for index, values in state["state"].items():
+        tensors |= {f"{index}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
+        plain[str(index)] = {k: v for k, v in values.items() if not isinstance(v, Tensor)}
+    return tensors, {"state": plain, "param_groups": state["param_groups"]}
+
+
+def _join(tensors: Tensors, rest: dict[str, Any]) -> dict[str, Any]:
+    state = {int(index): dict(values) for index, values in rest["state"].items()}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state[int(index)][name] = value
+    return {"state": state, "param_groups": rest["param_groups"]}
+
+
+def _copy(tensors: Tensors) -> Tensors:
+    return {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+
+
+def _prefix(prefix: str, tensors: Tensors) -> Tensors:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _under(prefix: str, tensors: Tensors) -> Tensors:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata())

@@ -1,0 +1,175 @@
+"""The command line: build, read and test the book, and measure again what its papers print."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+import click
+
+from robustnb.chapters import require
+from robustnb.results import PROFILES, coverage, papers
+
+ROOT = Path(__file__).resolve().parent.parent
+
+profile_option = click.option(
+    "--profile", default="smoke", show_default=True, help=f"How much work: {', '.join(PROFILES)}."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="robustnb")
+def main() -> None:
+    """Build, read and test the book, and measure again what its papers print."""
+    # As Ctrl-C does, so that what was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+@main.command()
+@profile_option
+@click.option("--chapter", metavar="NAME", help="Execute this chapter alone.")
+def book(profile: str, chapter: str | None) -> None:
+    """Execute the chapters that changed and render the book."""
+    from robustnb.book import build
+
+    click.echo(f"Open {build(profile, chapter)}")
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def test(arguments: tuple[str, ...]) -> None:
+    """Run the tests on all cores; ARGUMENTS go to pytest."""
+    workers = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadfile"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    _run([sys.executable, "-m", "pytest", *workers, *arguments], environment)
+
+
+@main.command()
+@profile_option
+@click.option("--port", default=8000, show_default=True, help="0 takes any that is free.")
+def serve(profile: str, port: int) -> None:
+    """Serve the rendered book on this machine."""
+    from robustnb.book import Book
+
+    html = Book(ROOT, profile).html
+    if not html.exists():
+        raise click.ClickException(
+            f"Nothing to serve: build it first with robustnb book --profile {profile}."
+        )
+    with _in_one_sentence():
+        server = ThreadingHTTPServer(("localhost", port), partial(_Quiet, directory=str(html)))
+    click.echo(f"Serving {html} at http://localhost:{server.server_port} (Ctrl-C stops)")
+    server.serve_forever()
+
+
+@main.command()
+def lab() -> None:
+    """Open the chapters in JupyterLab."""
+    _run([sys.executable, "-m", "jupyterlab", "book"], os.environ)
+
+
+@main.command()
+def lint() -> None:
+    """Check style and types."""
+    checks = (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"])
+    codes = [
+        subprocess.run([sys.executable, "-m", *check], cwd=ROOT, check=False).returncode
+        for check in checks
+    ]
+    sys.exit(max(codes))
+
+
+@main.command()
+def clean() -> None:
+    """Remove what was built and cached."""
+    for name in ("_build", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"):
+        shutil.rmtree(ROOT / name, ignore_errors=True)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def results(as_json: bool) -> None:
+    """Count, per paper and table, what was measured at each profile."""
+    with _in_one_sentence():
+        found = coverage()
+    click.echo(json.dumps(found, indent=2) if as_json else _coverage_text(found))
+
+
+@main.command()
+@click.argument("paper")
+@profile_option
+@click.option("--seeds", default=1, show_default=True, help="How many random seeds.")
+def reproduce(paper: str, profile: str, seeds: int) -> None:
+    """Measure the tables of PAPER again.
+
+    The rows are stored in book/results.
+    """
+    import robustnb.experiments as experiments
+
+    modules = {m.name.replace("_", "-"): m.name for m in iter_modules(experiments.__path__)}
+    require("paper", paper, [name for name in papers() if name in modules])
+    require("profile", profile, PROFILES)
+    with _in_one_sentence():
+        import_module(f"robustnb.experiments.{modules[paper]}").reproduce(
+            profile=profile, seeds=seeds
+        )
+
+
+@main.command()
+@click.argument("name")
+def data(name: str) -> None:
+    """Load the data set NAME (or a folder) and describe it."""
+    from robustnb.data import load
+
+    with _in_one_sentence():
+        click.echo(str(load(name)))
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """A handler that does not log every request."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def _in_one_sentence() -> Iterator[None]:
+    """Show an error of what was asked for as its message alone, without the traceback."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _run(command: Sequence[str], environment: Any) -> None:
+    """Run a command in the checkout and end with its exit status."""
+    sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
+
+
+def _coverage_text(found: Sequence[dict[str, Any]]) -> str:
+    header = ("paper", "table", "published", *PROFILES)
+    rows: list[tuple[object, ...]] = [header]
+    for paper in found:
+        for table in paper["tables"]:
+            counts = [table["measured"][profile] for profile in PROFILES]
+            rows.append((paper["paper"], table["table"], table["published"], *counts))
+        decided = [paper["decided"][profile] for profile in PROFILES]
+        rows.append((paper["paper"], "claims", paper["claims"], *decided))
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(header))]
+    return "\n".join(_aligned(row, widths) for row in rows)
+
+
+def _aligned(row: Sequence[object], widths: Sequence[int]) -> str:
+    names = [str(text).ljust(width) for text, width in zip(row[:2], widths[:2], strict=True)]
+    counts = [str(text).rjust(width) for text, width in zip(row[2:], widths[2:], strict=True)]
+    return "  ".join(names + counts)

@@ -1,0 +1,1 @@
+"""Experiments: one file per paper, each of its tables a function that yields rows."""

@@ -1,0 +1,239 @@
+"""Tables 1 to 4 of Zhang & Chen (2020): Bayesian weight sampling against transferred attacks."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from robustnb.attacks.gradient import PGD
+from robustnb.attacks.minimal import MinimumNorm
+from robustnb.data import load
+from robustnb.experiments.bayesian_weight_sampling_pieces import (
+    DEFENDER,
+    TABLE_RHO_INIT,
+    Evaluated,
+    Protocol,
+    Training,
+    bayesian_column,
+    bayesian_piece,
+    evaluated,
+    evaluated_pieces,
+    perturbation_set,
+    perturbed_piece,
+    plain_piece,
+    pruned_column,
+    standard_column,
+    white_box_pieces,
+)
+from robustnb.experiments.pieces import cores, finish, result
+from robustnb.results import BOOK, Row, make_row, over_seeds, write_rows
+
+PAPER = "bayesian-weight-sampling"
+
+PROTOCOLS = {
+    "smoke": Protocol(
+        plain=Training("digits", lr=1e-2, batch_size=32, epochs=25, patience=25),
+        bayesian=Training("digits", lr=1e-4, batch_size=32, epochs=25, patience=25),
+        lambdas=("0",),
+        sources=("FC-10", "FC-200-200-10"),
+        num_images=300,
+        eot_samples=(1, 10),
+        num_attacked=200,
+    ),
+    "laptop": Protocol(
+        plain=Training("mnist", lr=1e-3, epochs=12),
+        bayesian=Training("mnist", lr=1e-4, epochs=12),
+        lambdas=("0", "1e-2"),
+        sources=("FC-10", "FC-200-200-10"),
+        num_images=2_000,
+        eot_samples=(1, 10),
+        num_attacked=500,
+    ),
+    "paper": Protocol(),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table: where it stands, its value in `unit`, and what it was measured on.
+
+    The images are those of `split`, changed by `attack` unless that is None; `size` is the number
+    of weight draws in an ensemble.
+    """
+
+    row: str
+    column: str
+    value: float
+    seconds: float
+    size: int = 1
+    split: str = "test"
+    attack: MinimumNorm | PGD | None = None
+    unit: str = "%"
+
+
+def table_1(protocol: Protocol, seed: int) -> Iterator[Cell]:
+    """Yield the clean accuracy of every network (Table 1)."""
+    for column in _networks(protocol):
+        yield from _clean(evaluated(protocol, column, seed), column)
+
+
+def table_2(protocol: Protocol, seed: int) -> Iterator[Cell]:
+    """Yield the accuracy of every network on each perturbation set and on average (Table 2)."""
+    for column in _networks(protocol):
+        yield from _transferred(protocol, evaluated(protocol, column, seed), column)
+
+
+def table_3(protocol: Protocol, seed: int) -> Iterator[Cell]:
+    """Yield the accuracy of ensembles of weight draws on each perturbation set (Table 3)."""
+    found = evaluated(protocol, bayesian_column(TABLE_RHO_INIT), seed)
+    for size in protocol.ensembles:
+        yield from _transferred(protocol, found, f"ensemble N={size}", size)
+
+
+def table_4(protocol: Protocol, seed: int) -> Iterator[Cell]:
+    """Yield the accuracy of pruned ensembles, clean and perturbed (Table 4)."""
+    size = max(protocol.ensembles)
+    for column in map(pruned_column, protocol.pruned):
+        found = evaluated(protocol, column, seed)
+        yield from _clean(found, column, size, "original ")
+        yield from _transferred(protocol, found, column, size)
+
+
+def unpruned(protocol: Protocol, seed: int) -> Iterator[Cell]:
+    """Yield the clean accuracy of the unpruned ensemble, which the paper does not print."""
+    found, size = (
+        evaluated(protocol, bayesian_column(TABLE_RHO_INIT), seed),
+        max(protocol.ensembles),
+    )
+    yield from _clean(found, f"ensemble N={size}", size, "original ")
+
+
+def white_box(protocol: Protocol, seed: int) -> Iterator[Cell]:
+    """Yield accuracies under PGD on the network itself, for one weight draw and for ensembles."""
+    most = max(protocol.ensembles)
+    for (column, eot_samples), piece in white_box_pieces(protocol, seed).items():
+        found: Evaluated = result(piece)
+        attack = replace(protocol.white_box, eot_samples=eot_samples)
+        scores, row = found.accuracies["white-box"], f"PGD EOT={eot_samples}"
+        rows = {1: row} | ({most: f"{row}, ensemble N={most}"} if most in scores else {})
+        for size, name in rows.items():
+            yield Cell(name, column, 100 * scores[size], found.seconds, size, attack=attack)
+
+
+def distortions(protocol: Protocol, seed: int) -> Iterator[Cell]:
+    """Yield the size of each set's perturbations, and the accuracy of the network they fool."""
+    for name in protocol.sets:
+        made = perturbation_set(protocol, name, seed)
+        cell = partial(Cell, name, seconds=made.seconds, attack=protocol.attack)
+        yield cell("mean distortion", made.distortion, unit="")
+        yield cell("accuracy", 100 * made.accuracy)
+
+
+TABLES = {
+    "1": table_1,
+    "2": table_2,
+    "3": table_3,
+    "4": table_4,
+    "unpruned": unpruned,
+    "white-box": white_box,
+    "distortion": distortions,
+}
+
+
+def _networks(protocol: Protocol) -> list[str]:
+    bayesian = [bayesian_column(rho_init) for rho_init in protocol.rho_inits]
+    return bayesian + [standard_column(strength) for strength in protocol.lambdas]
+
+
+def _clean(found: Evaluated, column: str, size: int = 1, prefix: str = "") -> Iterator[Cell]:
+    for split in ("validation", "test"):
+        share = found.accuracies[split][size]
+        yield Cell(f"{prefix}{split}", column, 100 * share, found.seconds, size, split)
+
+
+def _transferred(
+    protocol: Protocol, found: Evaluated, column: str, size: int = 1
+) -> Iterator[Cell]:
+    shares = {name: found.accuracies[name][size] for name in protocol.sets}
+    for name, share in (shares | {"average": fmean(shares.values())}).items():
+        yield Cell(name, column, 100 * share, found.seconds, size, attack=protocol.attack)
+
+
+def rows_of_seed(profile: str, seed: int) -> list[Row]:
+    """Return every row that one seed measures at a profile."""
+    protocol = PROTOCOLS[profile]
+    dataset = load(protocol.dataset)
+    return [
+        make_row(
+            *(PAPER, table, cell.row, cell.column, cell.value),
+            unit=cell.unit,
+            seed=seed,
+            num_images=_num_images(protocol, cell, len(dataset.splits[cell.split])),
+            profile=profile,
+            settings=_settings(protocol, table, cell),
+            dataset=dataset.name,
+            digest=dataset.digest,
+            seconds=cell.seconds,
+        )
+        for table, cells in TABLES.items()
+        for cell in cells(protocol, seed)
+    ]
+
+
+def _num_images(protocol: Protocol, cell: Cell, available: int) -> int:
+    if cell.attack is None:
+        return available
+    transferred = isinstance(cell.attack, MinimumNorm)
+    return min(available, protocol.num_images if transferred else protocol.num_attacked)
+
+
+def _settings(protocol: Protocol, table: str, cell: Cell) -> dict[str, Any]:
+    """Return what a cell's value depends on, beside what the names of its row and column say."""
+    settings: dict[str, Any] = {}
+    if cell.attack is not None:
+        settings["attack"] = asdict(cell.attack)
+    if isinstance(cell.attack, MinimumNorm):
+        settings["attacked"] = asdict(protocol.plain)
+    if cell.row == "average":
+        settings["sets"] = list(protocol.sets)
+    if cell.column.startswith("standard"):
+        settings["training"] = asdict(protocol.plain)
+    elif table != "distortion":
+        draws = {"draws": max(protocol.ensembles), "ensemble": cell.size}
+        settings |= {"training": asdict(protocol.bayesian)} | draws
+    return settings
+
+
+def measure(
+    profile: str, seeds: Iterable[int] = (0,), *, jobs: int | None = None, progress: bool = True
+) -> list[Row]:
+    """Compute what is missing of a profile and return its rows, averaged over seeds.
+
+    Runs `jobs` processes side by side (all cores unless given). What was computed before, also by a
+    run that was killed, is read from the disk.
+    """
+    if profile not in PROTOCOLS:
+        raise ValueError(f"{profile!r} is no profile: it must be one of {', '.join(PROTOCOLS)}.")
+    protocol, seeds = PROTOCOLS[profile], list(seeds)
+    run = partial(finish, jobs=jobs or cores(), progress=progress)
+    networks = [*protocol.sets.values(), *((DEFENDER, strength) for strength in protocol.lambdas)]
+    trained = [plain_piece(protocol.plain, *network, s) for s in seeds for network in networks]
+    trained += [bayesian_piece(protocol, rho, s) for s in seeds for rho in protocol.rho_inits]
+    run(trained, description="training")
+    perturbed = [perturbed_piece(protocol, name, s) for s in seeds for name in protocol.sets]
+    run(perturbed, description="attack")
+    measured = [p for s in seeds for p in evaluated_pieces(protocol, s).values()]
+    measured += [p for s in seeds for p in white_box_pieces(protocol, s).values()]
+    run(measured, description="measuring")
+    return over_seeds([row for seed in seeds for row in rows_of_seed(profile, seed)])
+
+
+def reproduce(profile: str = "laptop", seeds: int = 3, folder: Path = BOOK) -> list[Row]:
+    """Measure the paper's tables at a profile and store the rows beside the published ones."""
+    if seeds < 1:
+        raise ValueError(f"seeds is {seeds}: it must be at least 1.")
+    rows = measure(profile, range(seeds))
+    write_rows(PAPER, profile, rows, folder)
+    return rows

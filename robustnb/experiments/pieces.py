@@ -1,0 +1,134 @@
+"""Experiments in pieces: each is computed once, kept on disk, and found again after any stop."""
+
+import ast
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from joblib import Memory, Parallel, delayed
+from tqdm.auto import tqdm
+
+from robustnb.cache import cache_folder
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One call of a module's function whose result is worth keeping.
+
+    `arguments` are numbers, strings and frozen dataclasses; `cost` is in any unit that the pieces
+    of one run share, for the estimate of the time that remains.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    cost: float = 1.0
+
+
+def result(piece: Piece) -> Any:
+    """Return what the piece's call returns, from the disk if it ran before with the same code."""
+    return _kept()(*_call(piece))
+
+
+def finish(pieces: Iterable[Piece], *, jobs: int, description: str, progress: bool = True) -> None:
+    """Compute the pieces that are missing, `jobs` processes side by side.
+
+    The dearest go first, so that no core waits for one long piece at the end.
+    """
+    missing = [piece for piece in pieces if not _kept().check_call_in_cache(*_call(piece))]
+    missing.sort(key=lambda piece: piece.cost, reverse=True)
+    total = sum(piece.cost for piece in missing)
+    quiet = not (progress and missing)
+    with tqdm(total=total, desc=description, disable=quiet, bar_format=_BAR) as bar:
+        parallel = Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")
+        for cost in parallel(delayed(_finished)(piece) for piece in missing):
+            bar.update(cost)
+
+
+def cores() -> int:
+    """Return how many processes may run side by side here."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} to go"
+
+
+def _finished(piece: Piece) -> float:
+    result(piece)
+    return piece.cost
+
+
+def _kept() -> Any:
+    return Memory(cache_folder() / "pieces", verbose=0).cache(_computed)
+
+
+def _call(piece: Piece) -> tuple[Callable[..., Any], tuple[Any, ...], str]:
+    return piece.function, piece.arguments, _code_digest(piece.function.__module__)
+
+
+def _computed(function: Callable[..., Any], arguments: tuple[Any, ...], code: str) -> Any:
+    with _one_thread():
+        return function(*arguments)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # Sums differ in their last digit with the number of threads, and results should not.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@cache
+def _code_digest(module: str) -> str:
+    """Return a digest of torch's version and of the code that `module` runs of its own package."""
+    trees: dict[str, ast.Module] = {}
+    _add_code(module, trees)
+    dumped = [ast.dump(tree) for _, tree in sorted(trees.items())]
+    return hashlib.sha256("\n".join([torch.__version__, *dumped]).encode()).hexdigest()[:16]
+
+
+def _add_code(module: str, trees: dict[str, ast.Module]) -> None:
+    """Add the syntax trees of `module` and of what it imports of its package, without docstrings.
+
+    How pieces are kept, which is this file, changes no result.
+    """
+    path = None if module in trees or module == __name__ else _source(module)
+    if path is None:
+        return
+    tree = trees[module] = ast.parse(path.read_text(encoding="utf-8"))
+    for node in list(ast.walk(tree)):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+        for name in _imported(node):
+            if name.partition(".")[0] == module.partition(".")[0]:
+                _add_code(name, trees)
+
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _imported(node: ast.AST) -> list[str]:
+    """Return the names that a statement imports, which may be modules."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module is not None:
+        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return []
+
+
+def _source(module: str) -> Path | None:
+    try:
+        found = find_spec(module)
+    except ModuleNotFoundError:  # a name inside a module
+        return None
+    return Path(found.origin) if found is not None and found.origin is not None else None

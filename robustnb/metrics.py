@@ -1,0 +1,66 @@
+"""Numbers that a table prints. Shares are between 0 and 1; a table turns them into percent."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Return the share of images whose largest logit (..., N, classes) is the label's (N)."""
+    return (logits.argmax(-1) == labels).float().mean().item()
+
+
+def margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return how far the best wrong logit lies above the label's (N,): positive means fooled."""
+    right = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    wrong = logits.scatter(-1, labels.unsqueeze(-1), -math.inf).amax(-1)
+    return wrong - right
+
+
+def distortion(perturbations: Tensor) -> Tensor:
+    """Return the root mean square pixel (N,) of perturbations (N, ...) (Zhang & Chen, 4.2)."""
+    return perturbations.flatten(1).square().mean(1).sqrt()
+
+
+def wilson_interval(share: float, num_images: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the Wilson interval of a share measured on `num_images` images (95% at z = 1.96)."""
+    if num_images < 1:
+        raise ValueError(f"num_images is {num_images}: it must be at least 1.")
+    centre = share + z**2 / (2 * num_images)
+    spread = z * math.sqrt(share * (1 - share) / num_images + (z / (2 * num_images)) ** 2)
+    scale = 1 + z**2 / num_images
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def reliability(
+    probabilities: Tensor, labels: Tensor, num_bins: int = 10
+) -> list[dict[str, float]]:
+    """Compare confidence with accuracy in equal bins of the largest probability (N, classes).
+
+    Returns a row per bin that is not empty: `confidence` and `accuracy` (means), `share` of images.
+    """
+    confidence, predicted = probabilities.max(-1)
+    correct = (predicted == labels).float()
+    bins = (confidence * num_bins).long().clamp(max=num_bins - 1)
+    rows = []
+    for members in (bins == k for k in range(num_bins)):
+        if members.any():
+            rows.append(
+                {
+                    "confidence": confidence[members].mean().item(),
+                    "accuracy": correct[members].mean().item(),
+                    "share": members.float().mean().item(),
+                }
+            )
+    return rows
+
+
+def expected_calibration_error(rows: list[dict[str, float]]) -> float:
+    """Return the mean gap between confidence and accuracy, weighted by the share of each bin."""
+    return sum(row["share"] * abs(row["confidence"] - row["accuracy"]) for row in rows)
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Return the entropy of each prediction (..., classes) in nats: 0 is certain."""
+    return torch.special.entr(probabilities).sum(-1)

@@ -1,0 +1,65 @@
+"""Networks of the book. They take images in [0, 1] and return logits."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+Layer = Callable[[int, int], nn.Module]
+
+
+class Scale(nn.Module):
+    """Multiply images in [0, 1] by `factor`: the pixel range that a paper trained on."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return `factor * images`."""
+        return self.factor * images
+
+    def extra_repr(self) -> str:
+        """Show the factor when the network is printed."""
+        return f"factor={self.factor:g}"
+
+
+def fully_connected(
+    name: str, *, in_features: int = 784, scale: float = 1.0, layer: Layer = nn.Linear
+) -> nn.Sequential:
+    """Build a fully connected ReLU network from the papers' name for it, such as FC-100-100-10.
+
+    `layer(in_features, out_features)` makes each linear layer, so that the same call builds a plain
+    and a stochastic network. Takes images (N, C, H, W) with C*H*W = `in_features`; returns logits
+    (N, classes), where classes is the name's last number.
+    """
+    if not re.fullmatch(r"FC(-[1-9]\d*)+", name):
+        raise ValueError(
+            f"{name!r} is no network: write FC and the layer widths, as FC-100-100-10."
+        )
+    widths = [in_features, *(int(width) for width in name.split("-")[1:])]
+    layers: list[nn.Module] = [Scale(scale), nn.Flatten()]
+    for inputs, outputs in pairwise(widths):
+        layers += [layer(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put `model` in evaluation mode inside the block; each module gets its own mode back after."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def predict(model: nn.Module, images: Tensor, batch_size: int = 10_000) -> Tensor:
+    """Return the logits (N, classes) of one pass in evaluation mode, without gradients."""
+    with evaluating(model), torch.no_grad():
+        return torch.cat([model(batch) for batch in images.split(batch_size)])

@@ -1,0 +1,40 @@
+"""Randomness is handed in: which generator the stochastic layers of a network draw from."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Make a generator that starts from `seed`."""
+    return torch.Generator(device).manual_seed(seed)
+
+
+@contextmanager
+def noise_from(model: nn.Module, generator: torch.Generator | None) -> Iterator[None]:
+    """Let every stochastic layer of `model` draw from `generator` inside the block.
+
+    A layer is stochastic if it has an attribute `generator`, where None stands for torch's global
+    one. A None handed in leaves the layers as they are.
+    """
+    layers: list[Any] = [layer for layer in model.modules() if hasattr(layer, "generator")]
+    before = [layer.generator for layer in layers]
+    if generator is not None:
+        for layer in layers:
+            layer.generator = generator
+    try:
+        yield
+    finally:
+        for layer, previous in zip(layers, before, strict=True):
+            layer.generator = previous
+
+
+@contextmanager
+def initial_weights(seed: int) -> Iterator[None]:
+    """Let torch's initialisers draw from `seed` inside the block; its global state is kept."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield

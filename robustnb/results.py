@@ -1,0 +1,389 @@
+"""Results are data: measured rows on disk, keyed like the cells that the papers print.
+
+A row is a plain dict with the fields of `FIELDS`. One row holds one cell: `value` is the mean over
+`seeds`, `values` has each seed's own value in the same order, and `spread` is their sample standard
+deviation (None for one seed).
+"""
+
+import csv
+import json
+import math
+import os
+import platform
+import statistics
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import version
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from robustnb.files import write_whole
+
+Row = dict[str, Any]
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+PROFILES = ("smoke", "laptop", "paper")
+FIELDS = (
+    *("paper", "table", "row", "column", "value", "unit", "spread", "seeds", "values"),
+    *("num_images", "profile", "settings", "dataset", "digest", "versions", "device", "seconds"),
+)
+# Rows that agree in these measure the same thing, and differ by their seed alone.
+_IDENTITY = (
+    *("paper", "table", "row", "column", "unit", "profile", "settings"),
+    *("num_images", "dataset", "digest"),
+)
+
+
+def make_row(
+    paper: str,
+    table: str,
+    row: str,
+    column: str,
+    value: float,
+    *,
+    seed: int,
+    num_images: int,
+    profile: str,
+    settings: Mapping[str, Any],
+    dataset: str,
+    digest: str,
+    seconds: float,
+    unit: str | None = None,
+    device: str = "cpu",
+    folder: Path = BOOK,
+) -> Row:
+    """Return what one seed measured for one cell, checked and with its provenance filled in.
+
+    A cell of one of the paper's tables has the published unit; a table of our own (any other name)
+    may have any rows and columns and must state its `unit`. `settings` are the fields of model,
+    training and attack. Raises ValueError for an unknown name, with the nearest that is known.
+    """
+    _check_value(value, f"{row}, {column}")
+    _check_name("profile", profile, PROFILES)
+    number, unit = float(value), _unit(paper, table, row, column, unit, folder)
+    return (
+        {"paper": paper, "table": table, "row": row, "column": column}
+        | {"value": number, "unit": unit, "spread": None, "seeds": [seed], "values": [number]}
+        | {"num_images": num_images, "profile": profile, "settings": _as_stored(settings)}
+        | {"dataset": dataset, "digest": digest, "versions": _versions()}
+        | {"device": device_name(device), "seconds": float(seconds)}
+    )
+
+
+def write_rows(paper: str, name: str, rows: Iterable[Row], folder: Path = BOOK) -> Path:
+    """Store `rows` as `book/results/<paper>/<name>.json`, whole or not at all; return the path.
+
+    The file has one row a line, its keys in the order of `FIELDS` and measured numbers to six
+    significant digits.
+    """
+    if Path(name).name != name or not name:
+        raise ValueError(f"{name!r} cannot name a file of results: use one like 'table_2'.")
+    path = folder / "results" / paper / f"{name}.json"
+    lines = []
+    for number, row in enumerate(rows, 1):
+        _check_row(row, paper, f"Row {number} of {path.name}")
+        lines.append(json.dumps(_rounded(row), ensure_ascii=False))
+    write_whole(path, "[\n" + ",\n".join(lines) + "\n]\n")
+    return path
+
+
+def read_rows(paper: str, profile: str | None = None, folder: Path = BOOK) -> list[Row]:
+    """Return every stored row of `paper`, or those of one profile; none where nothing was measured.
+
+    Raises ValueError naming file and row where a file is damaged.
+    """
+    paths = sorted((folder / "results" / paper).glob("*.json"))
+    rows = [row for path in paths for row in _read_file(path, paper)]
+    return [row for row in rows if profile in (None, row["profile"])]
+
+
+def most_thorough(paper: str, folder: Path = BOOK) -> list[Row]:
+    """Return the stored rows of `paper` at the most thorough profile that has any, [] if none."""
+    found = (read_rows(paper, profile, folder) for profile in reversed(PROFILES))
+    return next(filter(None, found), [])
+
+
+def papers(folder: Path = BOOK) -> list[str]:
+    """Return the keys of the papers that have published cells."""
+    return list(dict.fromkeys(cell["paper"] for cell in _cells(folder)))
+
+
+def published(paper: str, table: str | None = None, folder: Path = BOOK) -> list[Row]:
+    """Return the cells that `paper` printed, in its order: all of them or those of one table.
+
+    Each has `paper`, `table`, `row`, `column`, `value`, `spread` (None where none is printed),
+    `unit` and `decimals`, the number of digits that the paper prints after the point.
+    """
+    _check_name("paper", paper, papers(folder))
+    cells = [dict(cell) for cell in _cells(folder) if cell["paper"] == paper]
+    if table is not None:
+        _check_name(f"table of {paper}", table, {cell["table"] for cell in cells})
+    return [cell for cell in cells if table in (None, cell["table"])]
+
+
+def claims(paper: str | None = None, folder: Path = BOOK) -> list[dict[str, str]]:
+    """Return the claims of one paper or of all, a dict per row of `published/claims.csv`."""
+    rows = _read_csv(folder / "published" / "claims.csv")
+    return [row for row in rows if paper in (None, row["paper"])]
+
+
+def over_seeds(rows: Iterable[Row]) -> list[Row]:
+    """Merge rows that differ by their seed alone, in the order in which they first appear.
+
+    The merged row has the mean value, the sample standard deviation as `spread` (None for one
+    seed) and the seconds of all. Raises ValueError where a cell has the same seed twice.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        identity = json.dumps([row[name] for name in _IDENTITY], sort_keys=True)
+        groups.setdefault(identity, []).append(row)
+    return [_merged(group) for group in groups.values()]
+
+
+def one_per_cell(rows: Iterable[Row]) -> dict[tuple[str, str, str], Row]:
+    """Return the row of each cell, merged over seeds, keyed by (table, row, column).
+
+    Raises ValueError where a cell was measured in two ways, with what tells them apart.
+    """
+    cells: dict[tuple[str, str, str], Row] = {}
+    for row in over_seeds(rows):
+        key = (row["table"], row["row"], row["column"])
+        if key in cells:
+            different = ", ".join(_differences(cells[key], row))
+            raise ValueError(
+                f"{_place(row)} was measured in two ways, which differ in {different}: "
+                "keep the rows of one."
+            )
+        cells[key] = row
+    return cells
+
+
+def compare(
+    paper: str, table: str, rows: Iterable[Row], profile: str, folder: Path = BOOK
+) -> list[Row]:
+    """Join each published cell of a table with ours at `profile`, in published order.
+
+    A cell has `row`, `column`, `unit`, `decimals`, `published`, `published_spread`, `ours`,
+    `spread`, `seeds` and `difference` (ours minus published); what was not measured is None.
+    """
+    wanted = {"paper": paper, "table": table, "profile": profile}
+    ours = one_per_cell(row for row in rows if all(row[k] == v for k, v in wanted.items()))
+    return [
+        _compared(cell, ours.get((table, cell["row"], cell["column"])))
+        for cell in published(paper, table, folder)
+    ]
+
+
+def coverage(folder: Path = BOOK) -> list[dict[str, Any]]:
+    """Count, per paper, the published cells that we measured and the claims that are decided.
+
+    A paper has `paper`, `tables` (each `table`, `published` and `measured`), `claims` and
+    `decided`; `measured` and `decided` have a number for each profile.
+    """
+    return [_coverage(paper, folder) for paper in papers(folder)]
+
+
+def _coverage(paper: str, folder: Path) -> dict[str, Any]:
+    from robustnb.verdicts import verdicts
+
+    rows = {profile: read_rows(paper, profile, folder) for profile in PROFILES}
+    cells = published(paper, folder=folder)
+    tables = dict.fromkeys(cell["table"] for cell in cells)
+    return {
+        "paper": paper,
+        "tables": [_table_coverage(table, cells, rows) for table in tables],
+        "claims": len(claims(paper, folder)),
+        "decided": {
+            profile: sum(v.answer != "not run" for v in verdicts(paper, rows[profile], folder))
+            for profile in PROFILES
+        },
+    }
+
+
+def _table_coverage(table: str, cells: list[Row], rows: Mapping[str, list[Row]]) -> dict[str, Any]:
+    wanted = {(cell["row"], cell["column"]) for cell in cells if cell["table"] == table}
+    measured = {
+        profile: len({(r["row"], r["column"]) for r in ours if r["table"] == table} & wanted)
+        for profile, ours in rows.items()
+    }
+    return {"table": table, "published": len(wanted), "measured": measured}
+
+
+def _compared(cell: Row, ours: Row | None) -> Row:
+    names = ("paper", "table", "row", "column", "unit", "decimals")
+    return {name: cell[name] for name in names} | {
+        "published": cell["value"],
+        "published_spread": cell["spread"],
+        "ours": ours and ours["value"],
+        "spread": ours and ours["spread"],
+        "seeds": ours and ours["seeds"],
+        "difference": ours and ours["value"] - cell["value"],
+    }
+
+
+def _merged(group: list[Row]) -> Row:
+    by_seed: dict[int, float] = {}
+    for row in group:
+        for seed, value in zip(row["seeds"], row["values"], strict=True):
+            if seed in by_seed:
+                raise ValueError(f"{_place(row)} has seed {seed} twice: keep one of the rows.")
+            by_seed[seed] = value
+    values = [by_seed[seed] for seed in sorted(by_seed)]
+    return group[0] | {
+        "value": statistics.fmean(values),
+        "spread": statistics.stdev(values) if len(values) > 1 else None,
+        "seeds": sorted(by_seed),
+        "values": values,
+        "versions": {
+            name: _joined(row["versions"][name] for row in group) for name in group[0]["versions"]
+        },
+        "device": _joined(row["device"] for row in group),
+        "seconds": math.fsum(row["seconds"] for row in group),
+    }
+
+
+def _joined(names: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(part for name in names for part in name.split("; ")))
+
+
+def _differences(one: Row, other: Row) -> list[str]:
+    settings = one["settings"] | other["settings"]
+    names = [n for n in settings if one["settings"].get(n) != other["settings"].get(n)]
+    return names + [n for n in _IDENTITY if n != "settings" and one[n] != other[n]]
+
+
+def _unit(paper: str, table: str, row: str, column: str, unit: str | None, folder: Path) -> str:
+    cells = published(paper, folder=folder)
+    units = {(c["row"], c["column"]): str(c["unit"]) for c in cells if c["table"] == table}
+    if not units:
+        if unit is None:
+            raise ValueError(f"Table {table!r} is none of {paper}'s own, so its rows need a unit.")
+        return unit
+    _check_name(f"row of Table {table} of {paper}", row, [name for name, _ in units])
+    _check_name(f"column of Table {table} of {paper}", column, [name for _, name in units])
+    if (row, column) not in units:
+        raise ValueError(f"Table {table} of {paper} has no cell {row!r}, {column!r}.")
+    if unit not in (None, units[row, column]):
+        raise ValueError(f"Table {table} of {paper} is in {units[row, column]!r}, not {unit!r}.")
+    return units[row, column]
+
+
+def _check_name(kind: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        nearest = get_close_matches(name, list(known), n=1, cutoff=0)
+        raise ValueError(f"{name!r} is no {kind}: did you mean {nearest[0]!r}?")
+
+
+def _check_value(value: object, place: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"The value of {place} is {value!r}: it must be a finite number.")
+
+
+def _check_row(row: Any, paper: str, place: str) -> None:
+    if not isinstance(row, dict) or set(row) != set(FIELDS):
+        found = set(row) if isinstance(row, dict) else set()
+        wrong = ", ".join(sorted(set(FIELDS) ^ found))
+        raise ValueError(f"{place} has missing or unknown fields: {wrong}.")
+    if row["paper"] != paper:
+        raise ValueError(f"{place} belongs to {row['paper']!r}, not to {paper!r}.")
+    seeds, values = row["seeds"], row["values"]
+    if not (isinstance(seeds, list) and isinstance(values, list) and len(seeds) == len(values)):
+        raise ValueError(f"{place} needs one of `values` for each of its `seeds`.")
+    for value in (row["value"], *values):
+        _check_value(value, place)
+
+
+def _read_file(path: Path, paper: str) -> list[Row]:
+    again = f"restore it, or measure again with `robustnb reproduce {paper}`."
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        number = max(error.lineno - 1, 1)
+        raise ValueError(f"{path} is damaged at row {number}: {again}") from error
+    except UnicodeDecodeError as error:
+        number = max(error.object.count(b"\n", 0, error.start), 1)
+        raise ValueError(f"{path} is damaged at row {number}: {again}") from error
+    if not isinstance(rows, list):
+        raise ValueError(f"{path} does not hold a list of rows: {again}")
+    for number, row in enumerate(rows, 1):
+        _check_row(row, paper, f"Row {number} of {path}")
+    return rows
+
+
+def _rounded(row: Row) -> Row:
+    rounded = {name: row[name] for name in FIELDS}
+    for name in ("value", "spread", "seconds"):
+        rounded[name] = _six_digits(row[name])
+    return rounded | {"values": [_six_digits(value) for value in row["values"]]}
+
+
+def _six_digits(number: float | None) -> float | None:
+    return None if number is None else float(f"{number:.6g}")
+
+
+def _as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in settings.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Setting {name!r} is {value!r}: settings are numbers, strings, lists and dicts."
+            ) from error
+    stored: dict[str, Any] = json.loads(json.dumps(dict(settings)))
+    return stored
+
+
+def _place(row: Row) -> str:
+    return f"Table {row['table']} of {row['paper']}, {row['row']}, {row['column']}"
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "robustnb": version("robustnb"),
+    }
+
+
+@cache
+def device_name(device: str = "cpu") -> str:
+    """Return the name of the processor and its number of cores, or that of a graphics card."""
+    if device.startswith("cuda"):
+        import torch
+
+        return str(torch.cuda.get_device_name(device))
+    return f"{_processor()}, {os.cpu_count()} cores"
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+@cache
+def _cells(folder: Path) -> tuple[Row, ...]:
+    return tuple(_cell(row) for row in _read_csv(folder / "published" / "tables.csv"))
+
+
+def _cell(row: dict[str, str]) -> Row:
+    value, _, spread = row["value"].partition("±")
+    return row | {
+        "value": float(value),
+        "spread": float(spread) if spread else None,
+        "decimals": len(value.partition(".")[2]),
+    }
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing: the published tables are in the book folder of the checkout; "
+            "install robustnb from there, or hand that folder in as `folder`."
+        )
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,143 @@
+"""What became of a paper's claims: decided from rows, by code, with a reason in one sentence.
+
+The functions that decide the claims of a paper are in `robustnb/experiments/<paper>_claims.py`; a
+paper without that file has all its claims not run.
+"""
+
+import functools
+import importlib
+import importlib.util
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from robustnb import results
+from robustnb.results import Row
+
+Answer = Literal["holds", "holds in part", "does not hold", "not run"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one claim: the answer, why in one sentence, and the numbers it rests on."""
+
+    id: str
+    claim: str
+    published: str
+    answer: Answer
+    reason: str
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+class Finding(NamedTuple):
+    """What a claim's own function returns; `reason` is a sentence that starts in lower case."""
+
+    answer: Answer
+    reason: str
+    numbers: dict[str, float]
+
+
+class NotMeasured(LookupError):
+    """A claim rests on a cell that has no row yet; the message names the cell."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A measured number with its value for each seed; a difference pairs the seeds."""
+
+    by_seed: dict[int, float]
+
+    @property
+    def mean(self) -> float:
+        """Return the mean over seeds."""
+        return statistics.fmean(self.by_seed.values())
+
+    @property
+    def spread(self) -> float | None:
+        """Return the sample standard deviation over seeds, None for a single seed."""
+        values = list(self.by_seed.values())
+        return statistics.stdev(values) if len(values) > 1 else None
+
+    def __sub__(self, other: "Quantity") -> "Quantity":
+        """Subtract seed by seed; raises NotMeasured where the two share no seed."""
+        both = self.by_seed.keys() & other.by_seed.keys()
+        if not both:
+            raise NotMeasured("Not measured yet with the same seed on both sides.")
+        return Quantity({seed: self.by_seed[seed] - other.by_seed[seed] for seed in sorted(both)})
+
+    def __str__(self) -> str:
+        """Return the mean, and the spread where there is one, to two decimals."""
+        return f"{self.mean:.2f}" + ("" if self.spread is None else f" ± {self.spread:.2f}")
+
+
+class Measured:
+    """The measured cells of one paper, looked up by table, row and column."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        """Merge the rows over seeds; raises ValueError where a cell was measured in two ways."""
+        self._cells = results.one_per_cell(rows)
+
+    def __call__(self, table: str, row: str, column: str) -> Quantity:
+        """Return the quantity of a cell; raises NotMeasured where it has no row."""
+        if (table, row, column) not in self._cells:
+            raise NotMeasured(f"Not measured yet: table {table}, {row}, {column}.")
+        cell = self._cells[table, row, column]
+        return Quantity(dict(zip(cell["seeds"], cell["values"], strict=True)))
+
+    def rows_of(self, table: str) -> list[str]:
+        """Return the names of the rows that a table of our own has."""
+        return list(dict.fromkeys(row for name, row, _ in self._cells if name == table))
+
+
+Claim = Callable[[Sequence[Row]], Verdict]
+
+
+def claim(identifier: str) -> Callable[[Callable[[Measured], Finding]], Claim]:
+    """Make a function of measured cells into one of rows that returns the verdict on a claim.
+
+    The rows are of one profile; a reason found at another profile than "paper" says so. A cell that
+    is missing makes the claim "not run".
+    """
+
+    def decorate(decide: Callable[[Measured], Finding]) -> Claim:
+        @functools.wraps(decide)
+        def judge(rows: Sequence[Row]) -> Verdict:
+            profile = _profile(rows)
+            try:
+                finding = decide(Measured(rows))
+            except NotMeasured as missing:
+                return _verdict(identifier, Finding("not run", str(missing), {}))
+            where = "" if profile == "paper" else f"at profile {profile}, "
+            return _verdict(identifier, finding._replace(reason=_sentence(where + finding.reason)))
+
+        return judge
+
+    return decorate
+
+
+def verdicts(paper: str, rows: Sequence[Row], folder: Path = results.BOOK) -> list[Verdict]:
+    """Return the verdict on every claim of `paper` from rows of one profile, in claims' order."""
+    module = f"robustnb.experiments.{paper.replace('-', '_')}_claims"
+    if importlib.util.find_spec(module) is not None:
+        decided: list[Verdict] = importlib.import_module(module).verdicts(rows)
+        return decided
+    nothing = Finding("not run", "Not decided yet: the experiment is not written.", {})
+    return [_verdict(row["id"], nothing, folder) for row in results.claims(paper, folder)]
+
+
+def _profile(rows: Sequence[Row]) -> str:
+    profiles = sorted({row["profile"] for row in rows})
+    if len(profiles) > 1:
+        raise ValueError(f"A verdict needs rows of one profile, not of {' and '.join(profiles)}.")
+    return profiles[0] if profiles else "paper"
+
+
+def _verdict(identifier: str, finding: Finding, folder: Path = results.BOOK) -> Verdict:
+    row = next(row for row in results.claims(folder=folder) if row["id"] == identifier)
+    return Verdict(identifier, row["claim"], row["published figure"], *finding)
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]

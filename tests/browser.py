@@ -1,0 +1,89 @@
+"""A real browser for tests: Chromium without a network, which fails when a page complains.
+
+A test module names it with `pytest_plugins = ["browser"]` and takes the fixture `visit`.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+LOCAL_SCHEMES = {"file", "data", "blob", "about"}
+LOCAL_HOSTS = ("localhost", "127.0.0.1")
+
+Visit = Callable[..., AbstractContextManager[Page]]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Start the Chromium of this machine, which finds no host but this one.
+
+    While it runs, playwright keeps an event loop open: no `asyncio.run` in the same process.
+    """
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        _do_without("no Chromium is installed")
+    excluded = ", ".join(f"EXCLUDE {host}" for host in LOCAL_HOSTS)
+    arguments = [f"--host-resolver-rules=MAP * ~NOTFOUND, {excluded}"]
+    if os.geteuid() == 0:
+        arguments.append("--no-sandbox")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield browser
+        browser.close()
+
+
+def _do_without(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Visit:
+    """Return `visit(file_or_address, **context_options)`, to be used in a `with` statement.
+
+    It yields playwright's page. At its end it raises an AssertionError that lists the errors on
+    the console, the exceptions nobody caught and the requests to any other host.
+    """
+
+    @contextmanager
+    def visiting(target: Path | str, **options: Any) -> Iterator[Page]:
+        complaints: list[str] = []
+        context = chromium.new_context(**options)
+        context.on("console", lambda message: _note_message(complaints, message))
+        context.on("weberror", lambda error: complaints.append(f"exception: {error.error}"))
+        context.on("request", lambda request: _note_request(complaints, request))
+        try:
+            page = context.new_page()
+            page.goto(target.resolve().as_uri() if isinstance(target, Path) else target)
+            yield page
+            for left in context.pages if options.get("java_script_enabled", True) else []:
+                left.evaluate("new Promise(setTimeout)")  # what is under way may still fail
+        except Exception as error:
+            error.add_note(f"the page's complaints: {complaints}")
+            raise
+        finally:
+            context.close()
+        if complaints:
+            raise AssertionError("the page complained: " + "; ".join(complaints))
+
+    return visiting
+
+
+def _note_message(complaints: list[str], message: Any) -> None:
+    if message.type == "error":
+        complaints.append(f"console: {message.text}")
+
+
+def _note_request(complaints: list[str], request: Any) -> None:
+    address = urlsplit(request.url)
+    if address.scheme not in LOCAL_SCHEMES and address.hostname not in LOCAL_HOSTS:
+        complaints.append(f"request to another host: {request.url}")

@@ -1,0 +1,193 @@
+"""The command line, and that the README, the Makefile and the lock say what is true of it."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from click.testing import CliRunner, Result
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from robustnb import cli
+from robustnb.results import published
+
+README = (cli.ROOT / "README.md").read_text(encoding="utf-8")
+LOCK = (cli.ROOT / "requirements.txt").read_text(encoding="utf-8")
+# What takes no time, and changes nothing.
+CHEAP = ("robustnb results", "robustnb data digits")
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run() -> Run:
+    def running(*arguments: str) -> Result:
+        return CliRunner().invoke(cli.main, list(arguments))
+
+    return running
+
+
+# What the README says. -----------------------------------------------------------------
+
+
+def documented(program: str) -> list[str]:
+    """Return the command lines of the README that call `program`."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    lines = [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"`([^`\n]+)`", README)
+    return sorted({line for line in lines if re.match(rf"(\w+=\w+ )*{program} ", line)})
+
+
+@pytest.mark.parametrize("line", documented("robustnb"))
+def test_a_command_of_the_readme_exists(line: str, run: Run) -> None:
+    words = shlex.split(line)[1:]
+    result = run(*words) if line in CHEAP else run(*words, "--help")
+    assert result.exit_code == 0, result.output
+    options = {word for word in words if word.startswith("--")}
+    assert options <= set(re.findall(r"--[a-z]+", run(words[0], "--help").output))
+
+
+@pytest.mark.parametrize("line", documented("make"))
+def test_a_target_of_the_readme_exists(line: str) -> None:
+    # -n prints what would be run.
+    command = ["env", *shlex.split(line), "-n"]
+    shown = subprocess.run(command, cwd=cli.ROOT, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert re.sub(r".*make (\w+).*", r"robustnb \1", line) in shown.stdout
+
+
+def test_the_readme_documents_every_command() -> None:
+    commands = {line.split()[1] for line in documented("robustnb")}
+    assert commands == set(cli.main.commands)
+
+
+def test_every_file_that_the_readme_names_exists() -> None:
+    names = re.findall(r"`([\w./]+/|[\w./]+\.(?:py|md|bib|txt|toml))`", README)
+    homes = (cli.ROOT, cli.ROOT / "robustnb")
+    later = {"book/results/"}  # made by the first measurement
+    assert [n for n in names if n not in later and not any((h / n).exists() for h in homes)] == []
+
+
+def test_the_readme_and_the_lock_name_the_command_that_makes_the_lock() -> None:
+    command = re.search(r"uv pip compile .*", LOCK)
+    assert command is not None
+    assert f".venv/bin/{command.group()}" in README
+
+
+# The lock. -----------------------------------------------------------------------------
+
+
+def test_the_lock_has_every_package_of_the_project_and_no_address() -> None:
+    project = tomllib.loads((cli.ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    wanted = [Requirement(text) for group in groups for text in group]
+    locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK, re.MULTILINE))
+    for requirement in wanted:
+        version = locked[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), requirement
+    assert not re.search(r"https?:|--(extra-)?index|--find-links|file:", LOCK)
+
+
+@pytest.mark.parametrize(("backend", "kept"), [("", True), ("cpu", False)])
+def test_a_chosen_torch_backend_leaves_out_the_default_accelerator(
+    backend: str, kept: bool
+) -> None:
+    command = ["make", "-n", "-B", "book", f"UV_TORCH_BACKEND={backend}"]
+    shown = subprocess.run(command, cwd=cli.ROOT, capture_output=True, text=True, check=True)
+    line = next(line for line in shown.stdout.splitlines() if "install" in line and "-r -" in line)
+    pins = subprocess.run(
+        line.rpartition(" | ")[0], shell=True, cwd=cli.ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert bool(re.search(r"^(nvidia|cuda|triton)", pins, re.MULTILINE)) == kept
+    assert "\ntorch==" in pins
+
+
+# What the commands do. -----------------------------------------------------------------
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+    code = "import sys, robustnb.cli; print('torch' in sys.modules, 'sphinx' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "False False\n"
+
+
+def test_results_count_the_published_cells(run: Run) -> None:
+    found = json.loads(run("results", "--json").output)
+    lines = [line.split() for line in run("results").output.splitlines()]
+    assert lines[0] == ["paper", "table", "published", "smoke", "laptop", "paper"]
+    for paper in found:
+        rows = {line[1]: line[2:] for line in lines if line[0] == paper["paper"]}
+        for table in paper["tables"]:
+            cells = published(paper["paper"], table["table"])
+            expected = [len(cells), *table["measured"].values()]
+            assert [int(count) for count in rows[table["table"]]] == expected
+        expected = [paper["claims"], *paper["decided"].values()]
+        assert [int(count) for count in rows["claims"]] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["book", "--profile", "big"], "Unknown profile 'big': use one of smoke, laptop, paper."),
+        (["book", "--chapter", "x"], "Unknown chapter 'x': use one of bayesian_weight_sampling"),
+        (["serve", "--profile", "big"], "Unknown profile 'big': use one of smoke, laptop, paper."),
+        (["reproduce", "x"], "Unknown paper 'x': use one of bayesian-weight-sampling"),
+        (
+            ["reproduce", "bayesian-weight-sampling", "--profile", "big"],
+            "Unknown profile 'big': use one of smoke, laptop, paper.",
+        ),
+        (["data", "mnits"], "did you mean 'mnist'?"),
+    ],
+)
+def test_bad_input_gets_one_sentence(arguments: list[str], sentence: str, run: Run) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert sentence in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+def test_reproduce_hands_profile_and_seeds_to_the_experiment(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from robustnb.experiments import bayesian_weight_sampling
+
+    calls: list[dict[str, object]] = []
+    monkeypatch.setattr(bayesian_weight_sampling, "reproduce", lambda **call: calls.append(call))
+    result = run("reproduce", "bayesian-weight-sampling", "--profile", "laptop", "--seeds", "3")
+    assert result.exit_code == 0, result.output
+    assert calls == [{"profile": "laptop", "seeds": 3}]
+
+
+def test_serve_prints_the_address_of_the_book(built_book: Path) -> None:
+    command = [Path(sys.executable).with_name("robustnb"), "serve", "--port", "0"]
+    unbuffered = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, env=unbuffered, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            address = re.search(r"http://localhost:\d+", server.stdout.readline())
+            assert address is not None
+            with urlopen(address.group()) as page:
+                assert page.read() == (built_book / "index.html").read_bytes()
+        finally:
+            server.terminate()
+    with pytest.raises(URLError):
+        urlopen(address.group())
+
+
+def test_clean_removes_what_was_built(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    (tmp_path / "_build/smoke").mkdir(parents=True)
+    (tmp_path / "book/results").mkdir(parents=True)
+    assert run("clean").exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["book"]

@@ -1,0 +1,135 @@
+"""Metrics, pruning and saliency on cases that can be done by hand, and against other libraries."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from captum.attr import NoiseTunnel, Saliency
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from torch import nn
+
+from robustnb.defenses.bayesian import BayesianLinear, bayesian_layers
+from robustnb.metrics import (
+    accuracy,
+    distortion,
+    entropy,
+    expected_calibration_error,
+    margin,
+    reliability,
+    wilson_interval,
+)
+from robustnb.models import fully_connected, predict
+from robustnb.pruning import prune, signal_to_noise
+from robustnb.randomness import seeded
+from robustnb.saliency import smooth_grad
+
+
+def test_accuracy_margin_distortion_and_entropy_by_hand() -> None:
+    logits, labels = torch.tensor([[3.0, 1.0, 2.0], [0.0, 4.0, 5.0]]), torch.tensor([0, 1])
+    assert accuracy(logits, labels) == 0.5
+    torch.testing.assert_close(margin(logits, labels), torch.tensor([-1.0, 1.0]))
+    pixels = torch.tensor([[[[3.0, 4.0], [0.0, 0.0]]]])
+    torch.testing.assert_close(distortion(pixels), torch.tensor([2.5]))
+    shares = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
+    torch.testing.assert_close(entropy(shares), torch.tensor([math.log(2), 0.0]))
+
+
+def test_calibration_by_hand() -> None:
+    """Two images at 0.95, one right; two at 0.55, both right."""
+    confidence = torch.tensor([0.95, 0.95, 0.55, 0.55])
+    probabilities = torch.stack([confidence, 1 - confidence], 1)
+    rows = reliability(probabilities, torch.tensor([0, 1, 0, 0]))
+    assert [row["accuracy"] for row in rows] == [1.0, 0.5]
+    assert [row["share"] for row in rows] == [0.5, 0.5]
+    assert expected_calibration_error(rows) == pytest.approx((0.45 + 0.45) / 2)
+
+
+@given(hits=st.integers(0, 200), misses=st.integers(0, 200))
+def test_wilson_interval_is_scipy_s(hits: int, misses: int) -> None:
+    total = hits + misses
+    if total:
+        expected = binomtest(hits, total).proportion_ci(0.95, method="wilson")
+        assert wilson_interval(hits / total, total, z=1.9599639845) == pytest.approx(expected)
+
+
+def bayesian(name: str = "FC-7-3", rho_init: float = -3.0) -> nn.Sequential:
+    torch.manual_seed(0)
+    return fully_connected(
+        name, in_features=6, layer=partial(BayesianLinear, rho_init=rho_init)
+    ).eval()
+
+
+@settings(max_examples=20, deadline=None)
+@given(rate=st.floats(0, 1))
+def test_pruning_removes_the_smallest_ratios_of_the_whole_network(rate: float) -> None:
+    model = bayesian()
+    with torch.no_grad():
+        for layer in bayesian_layers(model):
+            layer.rho.uniform_(-4, 0)
+    ratios, pruned = signal_to_noise(model), prune(model, rate)
+    kept = torch.cat([(layer.mu != 0).flatten() for layer in bayesian_layers(pruned)])
+    assert (~kept).sum() == round(rate * len(ratios))
+    if kept.any() and not kept.all():
+        assert ratios[~kept].max() <= ratios[kept].min()
+    # What is removed is exactly 0 on every pass; what is kept is untouched.
+    for before, after in zip(bayesian_layers(model), bayesian_layers(pruned), strict=True):
+        weights, removed = after.draw(), after.mu == 0
+        assert (weights[removed] == 0).all()
+        assert torch.equal(after.mu[~removed], before.mu[~removed])
+        assert torch.equal(after.rho[~removed], before.rho[~removed])
+
+
+def test_pruning_twice_is_pruning_once_by_more() -> None:
+    model = bayesian()
+    twice, once = prune(prune(model, 0.3), 0.6), prune(model, 0.6)
+    for one, other in zip(bayesian_layers(twice), bayesian_layers(once), strict=True):
+        assert torch.equal(one.mu, other.mu)
+
+
+def test_pruning_everything_leaves_the_uniform_prediction() -> None:
+    logits = predict(prune(bayesian(), 1.0), torch.rand(2, 1, 2, 3))
+    assert torch.equal(logits, torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("squared", [True, False])
+def test_smooth_grad_is_captum_s(squared: bool) -> None:
+    torch.manual_seed(0)
+    model = fully_connected("FC-16-4", in_features=12).eval()
+    images, labels = torch.rand(5, 3, 2, 2), torch.arange(5) % 4
+    settings_ = {"num_samples": 4000, "squared": squared}
+    ours = smooth_grad(model, images, labels, **settings_, generator=seeded(0))
+    tunnel = NoiseTunnel(Saliency(model))
+    theirs = tunnel.attribute(
+        images,
+        nt_type="smoothgrad_sq" if squared else "smoothgrad",
+        nt_samples=4000,
+        stdevs=0.15,
+        target=labels,
+        abs=False,
+    ).sum(1)
+    torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.01)
+
+
+def test_smooth_grad_of_a_linear_network_is_its_weights() -> None:
+    model = fully_connected("FC-3", in_features=4)
+    maps = smooth_grad(model, torch.rand(3, 1, 2, 2), torch.arange(3), squared=False)
+    torch.testing.assert_close(maps, model[2].weight.detach().view(3, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: prune(bayesian(), 1.5), "rate is 1.5"),
+        (lambda: wilson_interval(0.5, 0), "num_images is 0"),
+        (
+            lambda: smooth_grad(bayesian(), torch.rand(1, 1, 2, 3), torch.zeros(1), sigma=-1),
+            "sigma",
+        ),
+    ],
+)
+def test_wrong_input_is_named(call, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        call()

@@ -1,0 +1,204 @@
+"""Pieces of a throw-away package: each is computed once per code, whatever stops a run."""
+
+import importlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from joblib.externals.loky import get_reusable_executor
+
+from robustnb.experiments import pieces
+from robustnb.experiments.pieces import Piece, finish, result
+
+PACKAGE = {
+    "__init__": "",
+    "constants": "FACTOR = 10\n",
+    "tools": "import laboratory.constants\n\nfactor = laboratory.constants.FACTOR\n",
+    "unused": "FACTOR = 1\n",
+    "work": '''"""Work that leaves a trace."""
+
+import os
+import signal
+from pathlib import Path
+
+import torch
+
+from laboratory import tools
+
+
+def measure(folder, number, deadly=False):
+    """Count the calls in a file."""
+    with (Path(folder) / "calls").open("a") as calls:
+        calls.write(f"{number} ")
+    if number < 0:
+        raise ValueError(f"{number} cannot be measured.")
+    if deadly and not (Path(folder) / "died").exists():
+        (Path(folder) / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return tools.factor * number
+
+
+def threads():
+    return torch.get_num_threads()
+''',
+}
+
+
+@pytest.fixture
+def laboratory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write the package and an empty cache; return the folder that holds both."""
+    (tmp_path / "laboratory").mkdir()
+    for name, code in PACKAGE.items():
+        (tmp_path / "laboratory" / f"{name}.py").write_text(code)
+    monkeypatch.setenv("ROBUSTNB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(tmp_path)
+    get_reusable_executor().shutdown(wait=True)  # its processes know another cache
+    return tmp_path
+
+
+def work() -> ModuleType:
+    """Import the package's code as it is on the disk now."""
+    for name in [name for name in sys.modules if name.startswith("laboratory")]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    pieces._code_digest.cache_clear()
+    return importlib.import_module("laboratory.work")
+
+
+def measurements(folder: Path, *numbers: int) -> list[Piece]:
+    measure = work().measure
+    return [Piece(measure, (str(folder), number)) for number in numbers]
+
+
+def calls(folder: Path) -> list[int]:
+    return [int(number) for number in (folder / "calls").read_text().split()]
+
+
+def run(some: list[Piece], jobs: int = 1) -> list[int]:
+    finish(some, jobs=jobs, description="measuring", progress=False)
+    return [result(piece) for piece in some]
+
+
+def test_a_piece_is_computed_once(laboratory: Path) -> None:
+    some = measurements(laboratory, 1, 2)
+    assert run(some) == run(some) == [10, 20]
+    assert calls(laboratory) == [1, 2]
+
+
+def test_equal_arguments_are_one_piece_and_others_another(laboratory: Path) -> None:
+    measure = work().measure
+    assert result(Piece(measure, (str(laboratory), 1), cost=1)) == 10
+    assert result(Piece(measure, (str(laboratory), 1), cost=2)) == 10
+    assert result(Piece(measure, (str(laboratory), 1, False))) == 10
+    assert calls(laboratory) == [1, 1]
+
+
+def test_a_killed_run_goes_on_from_the_last_finished_piece(laboratory: Path) -> None:
+    code = f"""
+from laboratory.work import measure
+from robustnb.experiments.pieces import Piece, finish
+some = [Piece(measure, ({str(laboratory)!r}, n, n == 2)) for n in (1, 2, 3)]
+finish(some, jobs=1, description="measuring", progress=False)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert calls(laboratory) == [1, 2]
+    measure = work().measure
+    some = [Piece(measure, (str(laboratory), n, n == 2)) for n in (1, 2, 3)]
+    assert run(some) == [10, 20, 30]
+    assert calls(laboratory) == [1, 2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "anew"),
+    [
+        ("work", "tools.factor * number", "tools.factor * number + 1", True),
+        ("tools", "FACTOR\n", "FACTOR + 0\n", True),
+        ("constants", "FACTOR = 10", "FACTOR = 20", True),
+        ("work", "Count the calls in a file.", "Count.", False),
+        ("work", '"""Work that leaves a trace."""\n', "", False),
+        ("constants", "FACTOR = 10", "FACTOR = 10  # by definition", False),
+        ("unused", "FACTOR = 1", "FACTOR = 2", False),
+    ],
+)
+def test_changed_code_is_run_and_changed_words_are_not(
+    laboratory: Path, module: str, old: str, new: str, anew: bool
+) -> None:
+    run(measurements(laboratory, 1))
+    path = laboratory / "laboratory" / f"{module}.py"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    run(measurements(laboratory, 1))
+    assert calls(laboratory) == ([1, 1] if anew else [1])
+
+
+def test_the_dearest_go_first(laboratory: Path) -> None:
+    measure = work().measure
+    costs = {1: 2.0, 2: 30.0, 3: 0.5, 4: 30.0}
+    run([Piece(measure, (str(laboratory), number), cost) for number, cost in costs.items()])
+    assert calls(laboratory) == [2, 4, 1, 3]
+
+
+def test_two_processes_give_what_one_gives(laboratory: Path) -> None:
+    some = measurements(laboratory, *range(4))
+    assert run(some, jobs=2) == [0, 10, 20, 30]
+    assert sorted(calls(laboratory)) == [0, 1, 2, 3]
+    bad = measurements(laboratory, -1)
+    with pytest.raises(ValueError, match=r"^-1 cannot be measured\.$"):
+        run(bad, jobs=2)
+
+
+def test_an_error_says_what_the_piece_said(laboratory: Path) -> None:
+    some = measurements(laboratory, 1, -1)
+    with pytest.raises(ValueError, match=r"^-1 cannot be measured\.$"):
+        run(some)
+    assert result(some[0]) == 10
+    assert calls(laboratory) == [1, -1]
+
+
+@pytest.mark.filterwarnings("ignore:Exception while loading results")
+def test_a_damaged_result_is_computed_again(laboratory: Path) -> None:
+    (piece,) = measurements(laboratory, 1)
+    result(piece)
+    (stored,) = (laboratory / "cache").rglob("output.pkl")
+    stored.write_bytes(stored.read_bytes()[:-5])
+    assert run([piece]) == [10]
+    assert result(piece) == 10
+    assert calls(laboratory) == [1, 1]
+
+
+def test_a_piece_has_one_thread_whatever_the_caller_has(laboratory: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert result(Piece(work().threads, ())) == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_progress_is_shown_only_where_something_is_missing(
+    laboratory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = measurements(laboratory, 1)
+    finish(some, jobs=1, description="measuring")
+    shown = capsys.readouterr().err
+    assert "measuring: 100%" in shown
+    assert "to go" in shown
+    finish(some, jobs=1, description="measuring")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_code_of_an_experiment_is_what_changes_its_results() -> None:
+    trees: dict[str, object] = {}
+    pieces._add_code("robustnb.experiments.bayesian_weight_sampling_pieces", trees)
+    used = {"data", "checkpoint", "attacks.minimal", "defenses.bayesian", "pruning", "training"}
+    assert {f"robustnb.{name}" for name in used} <= set(trees)
+    unused = {"experiments.pieces", "results", "plots", "book", "tables"}
+    assert not {f"robustnb.{name}" for name in unused} & set(trees)
