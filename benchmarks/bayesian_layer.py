@@ -11,7 +11,6 @@ from statistics import median
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from robustnb.defenses.bayesian import BayesianLinear, NegativeELBO, sample_logits
 from robustnb.models import fully_connected

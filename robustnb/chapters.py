@@ -185,7 +185,7 @@ def _start(chapter: Chapter, one_thread: bool) -> _Run:
     # Progress bars belong in a terminal, not on a page.
     environment = os.environ | {"IPYTHONDIR": str(ipython), "TQDM_DISABLE": "1"}
     if one_thread:
-        environment |= {"OMP_NUM_THREADS": "1"}
+        environment |= {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
     command = [sys.executable, "-m", "papermill", str(chapter.source), str(_partial(chapter))]
     command += ["-p", "profile", chapter.profile, "--cwd", str(chapter.source.parent)]
     command += ["--kernel", "python3", "--language", "python"]

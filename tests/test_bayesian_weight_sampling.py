@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robustnb.data import load
 from robustnb.experiments import bayesian_weight_sampling as paper
 from robustnb.experiments import bayesian_weight_sampling_pieces as work
+from robustnb.experiments.pieces import result
 from robustnb.pruning import prune
 from robustnb.randomness import noise_from, seeded
 from robustnb.results import Row, published, read_rows
@@ -58,7 +59,7 @@ def key(row: Row) -> Key:
 
 def seed_0(cells: dict[Key, Row], *names: str) -> float:
     table, row, column = names
-    return cells[table, row, column]["values"][0]
+    return float(cells[table, row, column]["values"][0])
 
 
 def percent_right(logits: Tensor, labels: Tensor) -> float:
@@ -167,7 +168,7 @@ def test_perturbed_images_fool_their_own_network_and_spare_lost_ones(
 ) -> None:
     clean, labels = (part[:40] for part in load("digits").split("test"))
     for name, (network, strength) in TINY.sets.items():
-        trained = work.result(work.plain_piece(TINY.plain, network, strength, 0)).model
+        trained = result(work.plain_piece(TINY.plain, network, strength, 0)).model
         made = work.perturbation_set(TINY, name, 0)
         assert seed_0(cells, "distortion", name, "accuracy") == 0
         assert percent_right(trained(made.images), labels) == 0

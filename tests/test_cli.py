@@ -83,7 +83,7 @@ def test_the_readme_and_the_lock_name_the_command_that_makes_the_lock() -> None:
     assert f".venv/bin/{command.group()}" in README
 
 
-# The lock. -----------------------------------------------------------------------------
+# The lock.
 
 
 def test_the_lock_has_every_package_of_the_project_and_no_address() -> None:
@@ -105,13 +105,18 @@ def test_a_chosen_torch_backend_leaves_out_the_default_accelerator(
     shown = subprocess.run(command, cwd=cli.ROOT, capture_output=True, text=True, check=True)
     line = next(line for line in shown.stdout.splitlines() if "install" in line and "-r -" in line)
     pins = subprocess.run(
-        line.rpartition(" | ")[0], shell=True, cwd=cli.ROOT, capture_output=True, text=True, check=True
+        line.rpartition(" | ")[0],
+        shell=True,
+        cwd=cli.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert bool(re.search(r"^(nvidia|cuda|triton)", pins, re.MULTILINE)) == kept
     assert "\ntorch==" in pins
 
 
-# What the commands do. -----------------------------------------------------------------
+# What the commands do.
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:

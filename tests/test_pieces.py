@@ -1,5 +1,6 @@
 """Pieces of a throw-away package: each is computed once per code, whatever stops a run."""
 
+import ast
 import importlib
 import signal
 import subprocess
@@ -196,7 +197,7 @@ def test_progress_is_shown_only_where_something_is_missing(
 
 
 def test_the_code_of_an_experiment_is_what_changes_its_results() -> None:
-    trees: dict[str, object] = {}
+    trees: dict[str, ast.Module] = {}
     pieces._add_code("robustnb.experiments.bayesian_weight_sampling_pieces", trees)
     used = {"data", "checkpoint", "attacks.minimal", "defenses.bayesian", "pruning", "training"}
     assert {f"robustnb.{name}" for name in used} <= set(trees)

@@ -96,9 +96,11 @@ class BayesianLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_features) to (N, out_features) with weights drawn for this pass."""
         weights = self.draw() if self.held is None else self.held
-        if weights.dim() == 2:
-            return F.linear(x, weights[:, :-1], weights[:, -1])
-        return _many_linear(x, weights)
+        if x.dim() == 3:
+            bias = weights[:, None, :, -1]
+            return torch.baddbmm(bias, x, weights[:, :, :-1].transpose(1, 2))
+        x = F.pad(x, (0, 1), value=1.0)  # what the bias is multiplied with
+        return F.linear(x, weights) if weights.dim() == 2 else _many_linear(x, weights)
 
     def extra_repr(self) -> str:
         """Show the layer's size when the network is printed."""
@@ -118,7 +120,7 @@ class _Draw(torch.autograd.Function):
         ctx: Any, mu: Tensor, rho: Tensor, epsilon: Tensor, prior: ScaleMixturePrior
     ) -> tuple[Tensor, Tensor]:
         sigma = F.softplus(rho)
-        weights = mu + sigma * epsilon
+        weights = torch.addcmul(mu, sigma, epsilon)
         log_prob, slope = _prior_and_slope(prior, weights)
         ctx.save_for_backward(rho, sigma, epsilon, slope)
         # From epsilon, not from (w - mu) / sigma: at rho = -30 the latter is 0 / 1e-13.
@@ -130,9 +132,9 @@ class _Draw(torch.autograd.Function):
         ctx: Any, into_weights: Tensor, into_complexity: Tensor
     ) -> tuple[Tensor, Tensor, None, None]:
         rho, sigma, epsilon, slope = ctx.saved_tensors
-        into_mu = into_weights - into_complexity * slope
-        into_sigma = into_mu * epsilon - into_complexity / sigma
-        return into_mu, into_sigma * torch.sigmoid(rho), None, None
+        into_mu = torch.addcmul(into_weights, into_complexity, slope, value=-1)
+        into_sigma = (into_mu * epsilon).addcdiv_(into_complexity, sigma, value=-1)
+        return into_mu, into_sigma.mul_(torch.sigmoid(rho)), None, None
 
 
 def _prior_and_slope(prior: ScaleMixturePrior, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,13 +149,9 @@ def _prior_and_slope(prior: ScaleMixturePrior, weights: Tensor) -> tuple[Tensor,
 
 
 def _many_linear(x: Tensor, weights: Tensor) -> Tensor:
-    """Apply S draws (S, out, in + 1) to (N, in) or to one input per draw (S, N, in)."""
-    matrices, bias = weights[:, :, :-1], weights[:, None, :, -1]
-    if x.dim() == 3:
-        return torch.baddbmm(bias, x, matrices.transpose(1, 2))
-    # A shared input needs one wide product instead of S narrow ones.
-    outputs = F.linear(x, matrices.flatten(0, 1))
-    return outputs.unflatten(1, weights.shape[:2]).transpose(0, 1) + bias
+    """Apply S draws (S, out, in) to one input (N, in) by one wide product, not S narrow ones."""
+    outputs = F.linear(x, weights.flatten(0, 1))
+    return outputs.unflatten(1, weights.shape[:2]).transpose(0, 1)
 
 
 def bayesian_layers(model: nn.Module) -> list[BayesianLinear]:
@@ -182,10 +180,13 @@ def sample_logits(
 
 def _draws(model: nn.Module, images: Tensor, num_samples: int) -> Tensor:
     layers = bayesian_layers(model)
-    draws = [[layer.draw() for layer in layers] for _ in range(num_samples)]
+    noise = [layer.mu.new_empty(num_samples, *layer.mu.shape) for layer in layers]
+    for number in range(num_samples):  # in the order of single passes
+        for layer, epsilon in zip(layers, noise, strict=True):
+            epsilon[number].normal_(generator=layer.generator)
     try:
-        for layer, weights in zip(layers, zip(*draws, strict=True), strict=True):
-            layer.held = torch.stack(weights)
+        for layer, epsilon in zip(layers, noise, strict=True):
+            layer.held = epsilon.mul_(layer.sigma).add_(layer.mu)
         logits: Tensor = model(images)
         return logits
     finally:
