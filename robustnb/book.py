@@ -201,6 +201,7 @@ def _table(chapters: Sequence[Chapter]) -> str:
         record = chapter.record()
         data = "<br>".join(line.partition(";")[0] for line in record["dataset"])
         link = f"[]({chapter.source.name})"
-        cost = f"{duration(record['seconds'])} | {record['hardware']}"
-        lines.append(f"| {link} | {data} | `{chapter.profile}` | {cost} |")
+        time_taken = duration(record["seconds"]).replace(" ", "\N{NO-BREAK SPACE}")
+        cost = f"`{chapter.profile}` | {time_taken} | {record['hardware']}"
+        lines.append(f"| {link} | {data} | {cost} |")
     return "\n".join(lines)

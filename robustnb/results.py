@@ -11,7 +11,7 @@ import math
 import os
 import platform
 import statistics
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import version
@@ -167,13 +167,47 @@ def compare(
 
     A cell has `row`, `column`, `unit`, `decimals`, `published`, `published_spread`, `ours`,
     `spread`, `seeds` and `difference` (ours minus published); what was not measured is None.
+    Averages are compared like for like, and a row that is an average of fewer sets says so.
     """
     wanted = {"paper": paper, "table": table, "profile": profile}
-    ours = one_per_cell(row for row in rows if all(row[k] == v for k, v in wanted.items()))
+    found = [row for row in rows if all(row[k] == v for k, v in wanted.items())]
+    ours = one_per_cell(found)
     return [
         _compared(cell, ours.get((table, cell["row"], cell["column"])))
-        for cell in published(paper, table, folder)
+        for cell in like_for_like(published(paper, table, folder), found)
     ]
+
+
+def like_for_like(cells: Iterable[Row], rows: Iterable[Row]) -> list[Row]:
+    """Return published cells with each average taken over the sets that our own is over.
+
+    Where ours leaves out some of the table's perturbation sets, the published average over all of
+    them is no comparison; the mean of the printed cells of the same sets is. Such a cell has their
+    number as `sets`.
+    """
+    printed = {(cell["table"], cell["row"], cell["column"]): cell for cell in cells}
+    partial = {key: row for key, row in one_per_cell(rows).items() if is_partial(row)}
+    return [
+        cell | _average(printed, key, partial[key]["settings"]["sets"]) if key in partial else cell
+        for key, cell in printed.items()
+    ]
+
+
+def is_partial(row: Row) -> bool:
+    """Tell whether a row is an average over fewer sets than its published table has rows."""
+    sets = row["settings"].get("sets")
+    if sets is None or row["paper"] not in papers():
+        return False
+    names = {cell["row"] for cell in published(row["paper"], row["table"])}
+    return bool({n for n in names if " lambda=" in n} - set(sets))
+
+
+def _average(
+    printed: Mapping[tuple[str, str, str], Row], key: tuple[str, str, str], sets: Sequence[str]
+) -> Row:
+    table, _, column = key
+    values = [printed[table, name, column]["value"] for name in sets]
+    return {"value": statistics.fmean(values), "sets": len(sets)}
 
 
 def coverage(folder: Path = BOOK) -> list[dict[str, Any]]:
@@ -205,15 +239,20 @@ def _coverage(paper: str, folder: Path) -> dict[str, Any]:
 def _table_coverage(table: str, cells: list[Row], rows: Mapping[str, list[Row]]) -> dict[str, Any]:
     wanted = {(cell["row"], cell["column"]) for cell in cells if cell["table"] == table}
     measured = {
-        profile: len({(r["row"], r["column"]) for r in ours if r["table"] == table} & wanted)
+        profile: len(
+            {(r["row"], r["column"]) for r in ours if r["table"] == table and not is_partial(r)}
+            & wanted
+        )
         for profile, ours in rows.items()
     }
     return {"table": table, "published": len(wanted), "measured": measured}
 
 
 def _compared(cell: Row, ours: Row | None) -> Row:
-    names = ("paper", "table", "row", "column", "unit", "decimals")
+    names = ("paper", "table", "column", "unit", "decimals")
+    row = f"average of {cell['sets']} sets" if "sets" in cell else cell["row"]
     return {name: cell[name] for name in names} | {
+        "row": row,
         "published": cell["value"],
         "published_spread": cell["spread"],
         "ours": ours and ours["value"],

@@ -76,8 +76,11 @@ class Measured:
     """The measured cells of one paper, looked up by table, row and column."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        """Merge the rows over seeds; raises ValueError where a cell was measured in two ways."""
-        self._cells = results.one_per_cell(rows)
+        """Merge the rows over seeds; raises ValueError where a cell was measured in two ways.
+
+        An average over only some of the published sets decides nothing about them all.
+        """
+        self._cells = results.one_per_cell(row for row in rows if not results.is_partial(row))
 
     def __call__(self, table: str, row: str, column: str) -> Quantity:
         """Return the quantity of a cell; raises NotMeasured where it has no row."""

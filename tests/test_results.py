@@ -333,3 +333,36 @@ def test_measured_cells_and_decided_claims_are_counted_by_profile(book: Path) ->
         "measured": {"smoke": 11, "laptop": 0, "paper": 0},
     }
     assert first["decided"] == {"smoke": 2, "laptop": 0, "paper": 0}
+
+
+def measured_average(sets: list[str], value: float) -> Row:
+    return results.make_row(
+        *("bayesian-weight-sampling", "2", "average", "bayesian rho_init=-3", value),
+        seed=0,
+        num_images=10,
+        profile="laptop",
+        settings={"sets": sets},
+        dataset="mnist",
+        digest="0",
+        seconds=0.0,
+    )
+
+
+def test_an_average_of_fewer_sets_is_compared_with_the_same_sets() -> None:
+    two = ["FC-10 lambda=0", "FC-10 lambda=1"]  # printed as 94.89 and 83.23
+    row = measured_average(two, 90.0)
+    assert results.is_partial(row)
+    cells = results.compare("bayesian-weight-sampling", "2", [row], "laptop")
+    (average,) = [cell for cell in cells if cell["ours"] is not None]
+    assert average["row"] == "average of 2 sets"
+    assert average["published"] == pytest.approx((94.89 + 83.23) / 2)
+    assert average["difference"] == pytest.approx(90 - 89.06)
+
+
+def test_an_average_of_all_sets_is_compared_with_the_printed_one() -> None:
+    names = [cell["row"] for cell in results.published("bayesian-weight-sampling", "2")]
+    row = measured_average([name for name in dict.fromkeys(names) if name != "average"], 80.0)
+    assert not results.is_partial(row)
+    cells = results.compare("bayesian-weight-sampling", "2", [row], "laptop")
+    (average,) = [cell for cell in cells if cell["ours"] is not None]
+    assert (average["row"], average["published"]) == ("average", 83.22)
