@@ -120,9 +120,9 @@ def reproduce(paper: str, profile: str, seeds: int) -> None:
     require("paper", paper, [name for name in papers() if name in modules])
     require("profile", profile, PROFILES)
     with _in_one_sentence():
-        import_module(f"robustnb.experiments.{modules[paper]}").reproduce(
-            profile=profile, seeds=seeds
-        )
+        experiment = import_module(f"robustnb.experiments.{modules[paper]}")
+        rows = experiment.reproduce(profile=profile, seeds=seeds)
+    click.echo(f"Stored {len(rows)} rows of {paper} at profile {profile} in book/results.")
 
 
 @main.command()

@@ -166,10 +166,16 @@ def test_reproduce_hands_profile_and_seeds_to_the_experiment(
     from robustnb.experiments import bayesian_weight_sampling
 
     calls: list[dict[str, object]] = []
-    monkeypatch.setattr(bayesian_weight_sampling, "reproduce", lambda **call: calls.append(call))
+
+    def measure(**call: object) -> list[object]:
+        calls.append(call)
+        return [{}, {}]
+
+    monkeypatch.setattr(bayesian_weight_sampling, "reproduce", measure)
     result = run("reproduce", "bayesian-weight-sampling", "--profile", "laptop", "--seeds", "3")
     assert result.exit_code == 0, result.output
     assert calls == [{"profile": "laptop", "seeds": 3}]
+    assert result.output.startswith("Stored 2 rows of bayesian-weight-sampling at profile laptop")
 
 
 def test_serve_prints_the_address_of_the_book(built_book: Path) -> None:
