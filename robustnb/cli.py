@@ -66,8 +66,12 @@ def serve(profile: str, port: int) -> None:
         raise click.ClickException(
             f"Nothing to serve: build it first with robustnb book --profile {profile}."
         )
-    with _in_one_sentence():
+    try:
         server = ThreadingHTTPServer(("localhost", port), partial(_Quiet, directory=str(html)))
+    except OSError as error:
+        raise click.ClickException(
+            f"Port {port} cannot be used ({error.strerror}): name another with --port, or 0 for any."
+        ) from error
     click.echo(f"Serving {html} at http://localhost:{server.server_port} (Ctrl-C stops)")
     server.serve_forever()
 

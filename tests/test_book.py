@@ -54,6 +54,12 @@ def luminance(page: Page, selector: str, which: str) -> float:
     return sum(map(float, channels)) / 3
 
 
+def wait_for_formulas(page: Page) -> None:
+    number = page.locator("article .math").count()
+    formulas = page.locator("article .math > mjx-container")
+    expect(formulas).to_have_count(number, timeout=30_000)
+
+
 def test_every_slider_changes_its_picture(page_file: Path, visit: Visit) -> None:
     with visit(page_file) as page:
         sliders = page.locator(".static-widget input[type=range]")
@@ -70,10 +76,11 @@ def test_every_slider_changes_its_picture(page_file: Path, visit: Visit) -> None
 
 def test_formulas_are_set_and_pictures_described(page_file: Path, visit: Visit) -> None:
     with visit(page_file) as page:
-        formulas = page.locator("article .math")
-        if formulas.count():
-            expect(page.locator("article .math > mjx-container")).to_have_count(formulas.count())
-        expect(page.locator("mjx-merror, [data-mjx-error]")).to_have_count(0)
+        wait_for_formulas(page)
+        # What MathJax does not know it sets in red.
+        expect(
+            page.locator("mjx-container [data-mml-node=merror], mjx-container [fill=red]")
+        ).to_have_count(0)
         undescribed = page.locator(
             "article img:not([alt]), article img[alt=''],"
             "article [role=img]:not([aria-label], mjx-container *)"
@@ -84,7 +91,7 @@ def test_formulas_are_set_and_pictures_described(page_file: Path, visit: Visit) 
 
 def test_a_page_fits_a_phone(page_file: Path, visit: Visit) -> None:
     with visit(page_file, **PHONE) as page:
-        page.wait_for_load_state("networkidle")
+        wait_for_formulas(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 

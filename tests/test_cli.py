@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import tomllib
@@ -192,6 +193,15 @@ def test_serve_prints_the_address_of_the_book(built_book: Path) -> None:
             server.terminate()
     with pytest.raises(URLError):
         urlopen(address.group())
+
+
+@pytest.mark.usefixtures("built_book")
+def test_serve_names_a_port_that_is_taken(run: Run) -> None:
+    with socket.create_server(("localhost", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = run("serve", "--port", port)
+    assert result.exit_code == 1
+    assert f"Port {port} cannot be used" in result.output
 
 
 def test_clean_removes_what_was_built(

@@ -53,9 +53,9 @@ class Protocol:
     """Say what is trained, attacked and measured; the defaults are the paper's.
 
     What the paper leaves open is decided here without a look at any transfer result: the ELBO is
-    scaled as Blundell et al. (2015) do, which makes the paper's learning rate of 0.001 diverge from
-    its own initialisation, so the variational networks get a tenth of it; perturbed pixels are not
-    clipped, since eq. (5) has no box.
+    scaled as Blundell et al. (2015) do, under which the paper's learning rate of 0.001 leaves its
+    own initialisation at chance, so the variational networks get a tenth of it; perturbed pixels
+    are not clipped, since eq. (5) has no box.
     """
 
     plain: Training = Training("mnist", lr=1e-3)
