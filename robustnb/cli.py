@@ -70,7 +70,7 @@ def serve(profile: str, port: int) -> None:
         server = ThreadingHTTPServer(("localhost", port), partial(_Quiet, directory=str(html)))
     except OSError as error:
         raise click.ClickException(
-            f"Port {port} cannot be used ({error.strerror}): name another with --port, or 0 for any."
+            f"Port {port} cannot be used ({error.strerror}): choose another with --port."
         ) from error
     click.echo(f"Serving {html} at http://localhost:{server.server_port} (Ctrl-C stops)")
     server.serve_forever()

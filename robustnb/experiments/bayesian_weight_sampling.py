@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from joblib import cpu_count
+
 from robustnb.attacks.gradient import PGD
 from robustnb.attacks.minimal import MinimumNorm
 from robustnb.data import load
@@ -27,7 +29,7 @@ from robustnb.experiments.bayesian_weight_sampling_pieces import (
     standard_column,
     white_box_pieces,
 )
-from robustnb.experiments.pieces import cores, finish, result
+from robustnb.experiments.pieces import finish, result
 from robustnb.results import BOOK, Row, make_row, over_seeds, write_rows
 
 PAPER = "bayesian-weight-sampling"
@@ -217,7 +219,7 @@ def measure(
     if profile not in PROTOCOLS:
         raise ValueError(f"{profile!r} is no profile: it must be one of {', '.join(PROTOCOLS)}.")
     protocol, seeds = PROTOCOLS[profile], list(seeds)
-    run = partial(finish, jobs=jobs or cores(), progress=progress)
+    run = partial(finish, jobs=jobs or cpu_count(), progress=progress)
     networks = [*protocol.sets.values(), *((DEFENDER, strength) for strength in protocol.lambdas)]
     trained = [plain_piece(protocol.plain, *network, s) for s in seeds for network in networks]
     trained += [bayesian_piece(protocol, rho, s) for s in seeds for rho in protocol.rho_inits]

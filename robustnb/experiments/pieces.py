@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,11 +48,6 @@ def finish(pieces: Iterable[Piece], *, jobs: int, description: str, progress: bo
         parallel = Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")
         for cost in parallel(delayed(_finished)(piece) for piece in missing):
             bar.update(cost)
-
-
-def cores() -> int:
-    """Return how many processes may run side by side here."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} to go"
