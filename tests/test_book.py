@@ -102,6 +102,7 @@ def test_the_switch_turns_page_and_figures_dark(built_book: Path, visit: Visit) 
             page.locator(".theme-switch-button:visible").first.click()
         assert luminance(page, "body", "backgroundColor") < 60
         assert luminance(page, ".fig svg", "fill") > 180
+        assert luminance(page, ".text_html p", "color") > 150
 
 
 def test_search_works_without_a_server(built_book: Path, visit: Visit) -> None:
