@@ -128,6 +128,31 @@ def pruning_curve(rows: Iterable[Row], published: Iterable[Row]) -> Drawing:
     return Drawing(figure, _curves_alt("Accuracy over weights removed", places, lines))
 
 
+def curves(
+    title: str, places: Sequence[str], lines: Mapping[str, Series], xlabel: str, ylabel: str
+) -> Drawing:
+    """Draw lines over named places; a line has (value, spread or None) or None at each place."""
+    figure, axes = _chart(xlabel, ylabel, places)
+    for index, (label, series) in enumerate(lines.items()):
+        style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+        _line(axes, label, series, **style)
+    _legend(figure)
+    return Drawing(figure, _curves_alt(title, places, lines))
+
+
+def dots(title: str, cells: Mapping[str, Row], xlabel: str) -> Drawing:
+    """Draw one value a line with its spread over seeds, from the least to the greatest."""
+    order = sorted(cells, key=lambda name: float(cells[name]["value"]))
+    figure, (axes,) = _axes(size=(WIDTH, 0.8 + 0.3 * len(order)))
+    for place, name in enumerate(order):
+        value, spread = cells[name]["value"], cells[name]["spread"]
+        axes.errorbar([value], [place], xerr=spread, marker="o", color=BLUE, capsize=3)
+    axes.set_yticks(range(len(order)), order)
+    axes.set_xlabel(xlabel)
+    told = [f"{name} {_percent(cells[name]['value'], cells[name]['spread'])}" for name in order]
+    return Drawing(figure, f"{title}, from the least to the greatest: {', '.join(told)}.")
+
+
 def training_curve(history: Sequence[Mapping[str, float]]) -> Drawing:
     """Draw training loss and validation accuracy over epochs from the rows that `fit` returns."""
     if not history:

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from robustnb.data import load
+from robustnb.defenses.bayesian import mean_network
 from robustnb.experiments import bayesian_weight_sampling as paper
+from robustnb.experiments import bayesian_weight_sampling_choices as choices
 from robustnb.experiments import bayesian_weight_sampling_pieces as work
 from robustnb.experiments.pieces import result
 from robustnb.pruning import prune
@@ -196,6 +198,45 @@ def test_every_network_is_attacked_itself(cells: dict[Key, Row]) -> None:
     assert attacked["PGD EOT=1", "standard lambda=0"]["values"][0] < spared
 
 
+def test_mean_weights_are_read_off_the_same_sets(cells: dict[Key, Row]) -> None:
+    model = mean_network(work.bayesian_network(TINY, -3.0, 0).model)
+    labels = load("digits").split("test")[1][:40]
+    shares = [
+        percent_right(model(work.perturbation_set(TINY, name, 0).images), labels) for name in SETS
+    ]
+    measured = seed_0(cells, "controls", "mean weights", "average over 2 sets")
+    assert measured == pytest.approx(sum(shares) / 2)
+
+
+def test_the_attack_s_own_step_gives_the_averages_of_table_2(cells: dict[Key, Row]) -> None:
+    row = f"alpha={TINY.attack.alpha:g}"
+    for strength in TINY.lambdas:
+        column = f"standard lambda={strength}"
+        averages = cells["attack step", row, column], cells["2", "average", column]
+        assert averages[0]["values"] == averages[1]["values"]
+
+
+def test_our_reading_is_that_of_table_2(cells: dict[Key, Row]) -> None:
+    measured = seed_0(cells, "choices", choices.AS_CHOSEN, "average over 2 sets")
+    assert measured == seed_0(cells, "2", "average", BAYESIAN)
+
+
+@pytest.mark.parametrize("kind", ["", ", ensemble N=5"])
+def test_the_worst_case_is_no_better_than_any_attack(cells: dict[Key, Row], kind: str) -> None:
+    found = {(row, column): cell for (t, row, column), cell in cells.items() if t == "worst case"}
+    columns = {column for _, column in found}
+    assert columns == {
+        "bayesian rho_init=-30",
+        BAYESIAN,
+        *(f"standard lambda={s}" for s in TINY.lambdas),
+    }
+    for column in columns:
+        shares = {row: cell["values"][0] for (row, c), cell in found.items() if c == column}
+        attacks = [row for row in shares if row.endswith("N=5") == bool(kind)]
+        assert len(attacks) == 5
+        assert shares[f"worst case{kind}"] <= min(shares[row] for row in attacks)
+
+
 @pytest.mark.parametrize(
     ("place", "num_images", "settings"),
     [
@@ -209,6 +250,13 @@ def test_every_network_is_attacked_itself(cells: dict[Key, Row]) -> None:
         ),
         (("white-box", "PGD EOT=2", BAYESIAN), 20, {"training", "attack", "draws", "ensemble"}),
         (("distortion", SETS[0], "mean distortion"), 40, {"attack", "attacked"}),
+        (("controls", "plain, both", "test"), 257, {"training", "strength", "initialisation"}),
+        (
+            ("controls", "mean weights", "average over 2 sets"),
+            40,
+            {"training", "weights", "attack", "attacked", "sets"},
+        ),
+        (("worst case", "worst case", BAYESIAN), 20, {"attacks", "draws"}),
     ],
 )
 def test_a_row_says_what_its_value_depends_on(
@@ -233,7 +281,9 @@ def test_settings_tell_the_networks_and_attacks_apart(cells: dict[Key, Row]) -> 
 
 
 def test_seeds_differ_and_are_kept_side_by_side(rows: list[Row]) -> None:
-    assert all(row["seeds"] == [0, 1] and len(row["values"]) == 2 for row in rows)
+    several = [row for row in rows if row["table"] != "choices"]
+    assert all(row["seeds"] == [0, 1] and len(row["values"]) == 2 for row in several)
+    assert all(row["seeds"] == [choices.SEED] for row in rows if row not in several)
     drawn = [row for row in rows if row["column"].startswith("bayesian")]
     assert sum(row["values"][0] != row["values"][1] for row in drawn) > len(drawn) / 2
 

@@ -48,6 +48,34 @@ def ticks(axes: Axes) -> list[str]:
     return [text.get_text() for text in axes.get_xticklabels()]
 
 
+# Any lines and any dots
+
+
+def test_lines_are_drawn_where_there_are_values() -> None:
+    lines = {"one": [(1.0, None), None, (3.0, 0.5)], "other": [None, (2.0, 0.25), None]}
+    drawing = plots.curves("Some title", ["a", "b", "c"], lines, "place", "value")
+    (axes,) = axes_of(drawing)
+    assert ticks(axes) == ["a", "b", "c"]
+    assert points(axes, "one") == [(0, 1), (2, 3)]
+    assert spreads(axes, "one") == [0, 0.5]
+    assert points(axes, "other") == [(1, 2)]
+    assert drawing.alt == ("Some title. one: a 1.00%, c 3.00 ± 0.50%; other: b 2.00 ± 0.25%.")
+
+
+def test_dots_are_in_order_with_their_spreads() -> None:
+    values = {"high": (3.0, 0.5), "low": (1.0, None), "middle": (2.0, 0.25)}
+    cells = {name: {"value": value, "spread": spread} for name, (value, spread) in values.items()}
+    drawing = plots.dots("Some title", cells, "share (%)")
+    (axes,) = axes_of(drawing)
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["low", "middle", "high"]
+    drawn = [tuple(map(float, bars.lines[0].get_xydata()[0])) for bars in axes.containers]
+    assert drawn == [(1, 0), (2, 1), (3, 2)]
+    assert drawing.alt == (
+        "Some title, from the least to the greatest: low 1.00%, middle 2.00 ± 0.25%, "
+        "high 3.00 ± 0.50%."
+    )
+
+
 # Published and ours
 
 

@@ -1,6 +1,6 @@
 """Tables 1 to 4 of Zhang & Chen (2020): Bayesian weight sampling against transferred attacks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,9 @@ from joblib import cpu_count
 from robustnb.attacks.gradient import PGD
 from robustnb.attacks.minimal import MinimumNorm
 from robustnb.data import load
+from robustnb.experiments import bayesian_weight_sampling_choices as choices
+from robustnb.experiments import bayesian_weight_sampling_controls as controls
+from robustnb.experiments import bayesian_weight_sampling_worst_case as worst
 from robustnb.experiments.bayesian_weight_sampling_pieces import (
     DEFENDER,
     TABLE_RHO_INIT,
@@ -29,7 +32,7 @@ from robustnb.experiments.bayesian_weight_sampling_pieces import (
     standard_column,
     white_box_pieces,
 )
-from robustnb.experiments.pieces import finish, result
+from robustnb.experiments.pieces import Piece, finish, result
 from robustnb.results import BOOK, Row, make_row, over_seeds, write_rows
 
 PAPER = "bayesian-weight-sampling"
@@ -62,7 +65,7 @@ class Cell:
     """One number of a table: where it stands, its value in `unit`, and what it was measured on.
 
     The images are those of `split`, changed by `attack` unless that is None; `size` is the number
-    of weight draws in an ensemble.
+    of weight draws in an ensemble. `settings` and `num_images` stand in for the protocol's.
     """
 
     row: str
@@ -73,6 +76,8 @@ class Cell:
     split: str = "test"
     attack: MinimumNorm | PGD | None = None
     unit: str = "%"
+    settings: Mapping[str, Any] | None = None
+    num_images: int | None = None
 
 
 def table_1(protocol: Protocol, seed: int) -> Iterator[Cell]:
@@ -133,6 +138,52 @@ def distortions(protocol: Protocol, seed: int) -> Iterator[Cell]:
         yield cell("accuracy", 100 * made.accuracy)
 
 
+def without_diversity(protocol: Protocol, seed: int) -> Iterator[Cell]:
+    """Yield the controls on the paper's sets: plain networks, and mean weights at test time."""
+    for name, piece in controls.control_pieces(protocol, seed).items():
+        yield from _averaged(protocol, result(piece), name, controls.settings(protocol, name))
+
+
+def matched_targets(protocol: Protocol, seed: int) -> Iterator[Cell]:
+    """Yield every network on sets made against networks that take the variational step."""
+    same = controls.matched(protocol)
+    for name, piece in controls.matched_pieces(protocol, seed).items():
+        settings = controls.settings(protocol, name) | {"attacked": asdict(same.plain)}
+        yield from _averaged(same, result(piece), name, settings)
+
+
+def attack_step(protocol: Protocol, seed: int) -> Iterator[Cell]:
+    """Yield the averages of Table 2 for attacks whose steps have another length."""
+    for (alpha, column), piece in choices.step_pieces(protocol, seed).items():
+        other, found = choices.with_step(protocol, alpha), result(piece)
+        yield Cell(
+            f"alpha={alpha:g}",
+            column,
+            _average(other, found),
+            found.seconds,
+            attack=other.attack,
+            settings={"sets": list(other.sets), "draws": choices.NUM_SAMPLES},
+            num_images=other.num_images,
+        )
+
+
+def other_readings(protocol: Protocol, seed: int) -> Iterator[Cell]:
+    """Yield what other readings of the variational training give."""
+    known = choices.choices(protocol)
+    for name, piece in choices.choice_pieces(protocol, seed).items():
+        yield from _averaged(protocol, result(piece), name, asdict(known[name]))
+
+
+def worst_case(protocol: Protocol, seed: int) -> Iterator[Cell]:
+    """Yield accuracies under several attacks on the network itself, and under the worst of them."""
+    for row, column, share, seconds in worst.shares(protocol, seed):
+        yield Cell(
+            *(row, column, 100 * share, seconds),
+            settings=worst.settings(protocol, row),
+            num_images=worst.num_images(protocol),
+        )
+
+
 TABLES = {
     "1": table_1,
     "2": table_2,
@@ -141,6 +192,11 @@ TABLES = {
     "unpruned": unpruned,
     "white-box": white_box,
     "distortion": distortions,
+    "controls": without_diversity,
+    "matched targets": matched_targets,
+    "attack step": attack_step,
+    "choices": other_readings,
+    "worst case": worst_case,
 }
 
 
@@ -153,6 +209,25 @@ def _clean(found: Evaluated, column: str, size: int = 1, prefix: str = "") -> It
     for split in ("validation", "test"):
         share = found.accuracies[split][size]
         yield Cell(f"{prefix}{split}", column, 100 * share, found.seconds, size, split)
+
+
+def _averaged(
+    protocol: Protocol, found: Evaluated, name: str, settings: Mapping[str, Any]
+) -> Iterator[Cell]:
+    """Yield clean accuracy, and the average over the sets with their number in its name."""
+    sets, cell = list(protocol.sets), partial(Cell, name, seconds=found.seconds)
+    yield cell("test", value=100 * found.accuracies["test"][1], settings=settings)
+    yield cell(
+        f"average over {len(sets)} sets",
+        value=_average(protocol, found),
+        attack=protocol.attack,
+        settings={**settings, "sets": sets},
+    )
+
+
+def _average(protocol: Protocol, found: Evaluated) -> float:
+    """Return the accuracy of single draws in percent, averaged over the perturbation sets."""
+    return 100 * fmean(found.accuracies[name][1] for name in protocol.sets)
 
 
 def _transferred(
@@ -185,6 +260,8 @@ def rows_of_seed(profile: str, seed: int) -> list[Row]:
 
 
 def _num_images(protocol: Protocol, cell: Cell, available: int) -> int:
+    if cell.num_images is not None:
+        return cell.num_images
     if cell.attack is None:
         return available
     transferred = isinstance(cell.attack, MinimumNorm)
@@ -198,6 +275,8 @@ def _settings(protocol: Protocol, table: str, cell: Cell) -> dict[str, Any]:
         settings["attack"] = asdict(cell.attack)
     if isinstance(cell.attack, MinimumNorm):
         settings["attacked"] = asdict(protocol.plain)
+    if cell.settings is not None:
+        return settings | dict(cell.settings)
     if cell.row == "average":
         settings["sets"] = list(protocol.sets)
     if cell.column.startswith("standard"):
@@ -218,18 +297,41 @@ def measure(
     """
     if profile not in PROTOCOLS:
         raise ValueError(f"{profile!r} is no profile: it must be one of {', '.join(PROTOCOLS)}.")
-    protocol, seeds = PROTOCOLS[profile], list(seeds)
-    run = partial(finish, jobs=jobs or cpu_count(), progress=progress)
-    networks = [*protocol.sets.values(), *((DEFENDER, strength) for strength in protocol.lambdas)]
-    trained = [plain_piece(protocol.plain, *network, s) for s in seeds for network in networks]
-    trained += [bayesian_piece(protocol, rho, s) for s in seeds for rho in protocol.rho_inits]
-    run(trained, description="training")
-    perturbed = [perturbed_piece(protocol, name, s) for s in seeds for name in protocol.sets]
-    run(perturbed, description="attack")
-    measured = [p for s in seeds for p in evaluated_pieces(protocol, s).values()]
-    measured += [p for s in seeds for p in white_box_pieces(protocol, s).values()]
-    run(measured, description="measuring")
+    seeds, run = list(seeds), partial(finish, jobs=jobs or cpu_count(), progress=progress)
+    for description, stage in STAGES.items():
+        pieces = [piece for seed in seeds for piece in stage(PROTOCOLS[profile], seed)]
+        run(pieces, description=description)
     return over_seeds([row for seed in seeds for row in rows_of_seed(profile, seed)])
+
+
+def _training(protocol: Protocol, seed: int) -> Iterator[Piece]:
+    networks = [*protocol.sets.values(), *((DEFENDER, strength) for strength in protocol.lambdas)]
+    for network in networks:
+        yield plain_piece(protocol.plain, *network, seed)
+    for rho_init in protocol.rho_inits:
+        yield bayesian_piece(protocol, rho_init, seed)
+    yield from controls.trained_pieces(protocol, seed)
+    yield from choices.trained_pieces(protocol, seed)
+
+
+def _attack(protocol: Protocol, seed: int) -> Iterator[Piece]:
+    for name in protocol.sets:
+        yield perturbed_piece(protocol, name, seed)
+    yield from controls.perturbed_pieces(protocol, seed)
+    yield from choices.perturbed_pieces(protocol, seed)
+
+
+def _measuring(protocol: Protocol, seed: int) -> Iterator[Piece]:
+    for pieces in (evaluated_pieces, controls.control_pieces, controls.matched_pieces):
+        yield from pieces(protocol, seed).values()
+    yield from choices.choice_pieces(protocol, seed).values()
+    yield from choices.step_pieces(protocol, seed).values()
+    yield from white_box_pieces(protocol, seed).values()
+    yield from worst.attacked_pieces(protocol, seed).values()
+
+
+# Each stage needs the results of the one before.
+STAGES = {"training": _training, "attack": _attack, "measuring": _measuring}
 
 
 def reproduce(profile: str = "laptop", seeds: int = 3, folder: Path = BOOK) -> list[Row]:

@@ -114,7 +114,9 @@ def train_plain(training: Training, name: str, strength: str, seed: int) -> Trai
     """Train the network `name` with L2 regularisation of the given lambda (eq. 6)."""
     with initial_weights(seed):
         model = fully_connected(name, scale=PIXEL_RANGE)
-    return _train(training, model, RegularizedCrossEntropy(float(strength)), score_accuracy, seed)
+    return train_network(
+        training, model, RegularizedCrossEntropy(float(strength)), score_accuracy, seed
+    )
 
 
 def train_bayesian(training: Training, rho_init: float, seed: int) -> Trained:
@@ -124,7 +126,7 @@ def train_bayesian(training: Training, rho_init: float, seed: int) -> Trained:
         model = fully_connected(DEFENDER, scale=PIXEL_RANGE, layer=layer)
     images, _ = load(training.dataset).split("train")
     loss = NegativeELBO(num_batches=math.ceil(len(images) / training.batch_size))
-    return _train(training, model, loss, score_draws, seed)
+    return train_network(training, model, loss, score_draws, seed)
 
 
 def score_draws(model: nn.Module, images: Tensor, labels: Tensor) -> float:
@@ -132,7 +134,10 @@ def score_draws(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return accuracy(sample_logits(model, images, num_samples=3), labels)
 
 
-def _train(training: Training, model: nn.Module, loss: Loss, score: Score, seed: int) -> Trained:
+def train_network(
+    training: Training, model: nn.Module, loss: Loss, score: Score, seed: int
+) -> Trained:
+    """Train a network as `training` says, on its data set, in an order drawn from `seed`."""
     started, dataset = time.perf_counter(), load(training.dataset)
     history = fit(
         model,

@@ -1,0 +1,202 @@
+"""Attacks that use no gradient of the network they are aimed at: noise, random search, transfer."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from robustnb.attacks.gradient import Norm, averaged_margin, check_images, project
+from robustnb.models import evaluating
+from robustnb.randomness import noise_from, seeded
+
+Attack = Callable[[nn.Module, Tensor, Tensor, torch.Generator | None], Tensor]
+
+# Where the squares of a search of 10,000 queries get half as large.
+HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
+
+
+@dataclass(frozen=True)
+class RandomNoise:
+    """Add noise that knows nothing of the network: what an attack has to beat.
+
+    It is uniform in the ball of radius `eps` in "linf", and of length `eps` in a uniform direction
+    in "l2", both in pixel units of [0, 1] and before pixels are clipped to [0, 1]. For each image
+    the draw of `restarts` with the largest margin counts, averaged over `eot_samples` passes.
+    """
+
+    eps: float
+    norm: Norm = "linf"
+    restarts: int = 1
+    eot_samples: int = 1
+
+    def __post_init__(self) -> None:
+        if self.eps < 0 or min(self.restarts, self.eot_samples) < 1:
+            raise ValueError(
+                f"eps is {self.eps}, restarts {self.restarts}, eot_samples {self.eot_samples}: "
+                "RandomNoise needs eps of at least 0, one restart and one pass or more."
+            )
+        if self.norm not in ("linf", "l2"):
+            raise ValueError(f"norm is {self.norm!r}: it must be 'linf' or 'l2'.")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return noisy images of the shape of `images` (N, C, H, W), all in [0, 1]."""
+        check_images(images, labels)
+        score = partial(_replayed_margin, model, self.eot_samples, _seed(images, generator))
+        found = self._noisy(images, generator)
+        with evaluating(model):
+            margins = score(found, labels)
+            for _ in range(self.restarts - 1):
+                tried = self._noisy(images, generator)
+                reached = score(tried, labels)
+                better = reached > margins
+                found[better], margins[better] = tried[better], reached[better]
+        return found
+
+    def _noisy(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        noise = torch.empty_like(images)
+        if self.norm == "linf":
+            noise.uniform_(-self.eps, self.eps, generator=generator)
+            return (images + noise).clamp(0, 1)
+        noise.normal_(generator=generator)
+        length = noise.flatten(1).norm(dim=1).view(-1, *[1] * (images.dim() - 1))
+        return (images + self.eps * noise / length).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Square:
+    """Search the corners of the Linf ball by squares at random (Andriushchenko et al. 2020).
+
+    It sees the logits alone, so that masked gradients do not stop it. The perturbation starts as
+    vertical stripes of +eps and -eps. Each query sets a square of it, at a random place, to +eps or
+    -eps per channel, and keeps the change if the margin grew (algorithms 1 and 2). A square covers
+    a share of the image that falls from `p_init` as the `queries` are used up. `eps` is in pixel
+    units of [0, 1].
+
+    The margin is that of the mean logits of `eot_samples` passes. On a stochastic network the same
+    passes, drawn once, serve every query: a change then counts for what it does, not for its luck.
+    A fooled image is dropped from the batch, except with more than one pass, where a larger margin
+    makes it likelier that a fresh draw is fooled too.
+    """
+
+    eps: float
+    queries: int = 1000
+    p_init: float = 0.8
+    eot_samples: int = 1
+
+    def __post_init__(self) -> None:
+        if self.eps < 0 or min(self.queries, self.eot_samples) < 1 or not 0 < self.p_init <= 1:
+            raise ValueError(
+                f"eps is {self.eps}, queries {self.queries}, p_init {self.p_init}, eot_samples "
+                f"{self.eot_samples}: Square needs eps of at least 0, one query and one pass or "
+                "more, and p_init above 0 and at most 1."
+            )
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return adversarial images of the shape of `images` (N, C, H, W), all in [0, 1]."""
+        check_images(images, labels)
+        if images.dim() != 4:
+            raise ValueError(f"images have shape {tuple(images.shape)}: Square takes (N, C, H, W).")
+        score = partial(_replayed_margin, model, self.eot_samples, _seed(images, generator))
+        with evaluating(model):
+            best, margins = images.clone(), score(images, labels)
+            active = self._in_play(margins)
+            for query in range(self.queries):
+                if not len(active):
+                    break
+                tried = self._change(best[active], images[active], query, generator)
+                reached = score(tried, labels[active])
+                # The stripes are where the search begins, not a change that has to pay.
+                better = (reached > margins[active]) | (query == 0)
+                best[active[better]], margins[active[better]] = tried[better], reached[better]
+                active = self._in_play(margins)
+        return best
+
+    def _in_play(self, margins: Tensor) -> Tensor:
+        searched = torch.ones_like(margins) if self.eot_samples > 1 else margins <= 0
+        return searched.nonzero().squeeze(1)
+
+    def _change(
+        self, current: Tensor, images: Tensor, query: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """Return `current` with a new square, or the stripes at the first query."""
+        number, channels, height, width = images.shape
+        if query == 0:
+            stripes = _signs((number, channels, 1, width), images, generator)
+            return project(images + self.eps * stripes, images, self.eps, "linf")
+        side = self._side(query, height, width)
+        square = _squares(images, side, generator)
+        signs = _signs((number, channels, 1, 1), images, generator)
+        # Twice eps leads from either corner to the other, and the projection stops there.
+        return project(current + 2 * self.eps * signs * square, images, self.eps, "linf")
+
+    def _side(self, query: int, height: int, width: int) -> int:
+        halvings = sum(query * 10_000 > place * self.queries for place in HALVINGS)
+        side = round(math.sqrt(self.p_init / 2**halvings * height * width))
+        return min(max(side, 1), height, width)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Make an attack on `source` and show what it found to another network.
+
+    The attacker needs a network of its own for the same task, and nothing of the one attacked.
+    """
+
+    source: nn.Module
+    attack: Attack
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return what `attack` finds on `source`; `model` is never asked."""
+        return self.attack(self.source, images, labels, generator)
+
+
+def _replayed_margin(
+    model: nn.Module, eot_samples: int, seed: int, images: Tensor, labels: Tensor
+) -> Tensor:
+    """Return the margin (N,) of the mean logits of passes whose noise is the same at each call."""
+    with noise_from(model, seeded(seed, images.device)):
+        return averaged_margin(model, images, labels, eot_samples)
+
+
+def _seed(images: Tensor, generator: torch.Generator | None) -> int:
+    drawn = torch.randint(2**31, (), generator=generator, device=images.device)
+    return int(drawn.item())
+
+
+def _signs(shape: tuple[int, ...], images: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw -1 or +1 for each place of `shape`, as the type of `images`."""
+    ones = torch.randint(2, shape, generator=generator, device=images.device)
+    return (2 * ones - 1).to(images.dtype)
+
+
+def _squares(images: Tensor, side: int, generator: torch.Generator | None) -> Tensor:
+    """Return masks (N, 1, H, W), each true in one square of `side` pixels at a random place."""
+    spans = []
+    for length in images.shape[2:]:
+        size = (len(images), 1)
+        first = torch.randint(length - side + 1, size, generator=generator, device=images.device)
+        place = torch.arange(length, device=images.device)
+        spans.append((place >= first) & (place < first + side))
+    rows, columns = spans
+    return (rows[:, :, None] & columns[:, None, :]).unsqueeze(1)
