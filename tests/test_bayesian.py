@@ -136,10 +136,17 @@ def test_without_noise_the_layer_is_linear() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(num_samples=st.integers(1, 7), chunk=st.integers(1, 4), images=st.integers(1, 5))
-def test_many_draws_are_a_loop_of_single_passes(num_samples: int, chunk: int, images: int) -> None:
+@given(
+    num_samples=st.integers(1, 7),
+    chunk=st.integers(1, 4),
+    images=st.integers(1, 5),
+    batch_size=st.integers(1, 6),
+)
+def test_many_draws_are_a_loop_of_single_passes(
+    num_samples: int, chunk: int, images: int, batch_size: int
+) -> None:
     model, x = network(name="FC-7-6-3").eval(), torch.rand(images, 1, 2, 3)
-    many = sample_logits(model, x, num_samples, seeded(5), chunk)
+    many = sample_logits(model, x, num_samples, seeded(5), chunk, batch_size)
     with noise_from(model, seeded(5)), torch.no_grad():
         loop = torch.stack([model(x) for _ in range(num_samples)])
     torch.testing.assert_close(many, loop, rtol=1e-5, atol=1e-5)

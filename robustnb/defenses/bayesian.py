@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -165,20 +166,21 @@ def sample_logits(
     num_samples: int,
     generator: torch.Generator | None = None,
     chunk: int = 10,
+    batch_size: int = 1_000,
 ) -> Tensor:
     """Return the logits (S, N, classes) of `num_samples` weight draws, without gradients.
 
     Equal to S single passes with the same generator, with wider matrix products: `chunk` draws at
-    a time, which bounds the memory.
+    a time for `batch_size` images, so that what a layer hands to the next fits a processor's cache.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}: it must be at least 1.")
     sizes = [min(chunk, num_samples - start) for start in range(0, num_samples, chunk)]
     with evaluating(model), torch.no_grad(), noise_from(model, generator):
-        return torch.cat([_draws(model, images, size) for size in sizes])
+        return torch.cat([_draws(model, images.split(batch_size), size) for size in sizes])
 
 
-def _draws(model: nn.Module, images: Tensor, num_samples: int) -> Tensor:
+def _draws(model: nn.Module, batches: Sequence[Tensor], num_samples: int) -> Tensor:
     layers = bayesian_layers(model)
     noise = [layer.mu.new_empty(num_samples, *layer.mu.shape) for layer in layers]
     for number in range(num_samples):  # in the order of single passes
@@ -187,8 +189,7 @@ def _draws(model: nn.Module, images: Tensor, num_samples: int) -> Tensor:
     try:
         for layer, epsilon in zip(layers, noise, strict=True):
             layer.held = epsilon.mul_(layer.sigma).add_(layer.mu)
-        logits: Tensor = model(images)
-        return logits
+        return torch.cat([model(images) for images in batches], 1)
     finally:
         for layer in layers:
             layer.held = None
