@@ -151,6 +151,12 @@ def perturbed_pieces(protocol: Protocol, seed: int) -> list[Piece]:
     return [perturbed_piece(same, name, seed) for name in same.sets]
 
 
+def trained_control(protocol: Protocol, name: str, seed: int) -> nn.Module:
+    """Return a trained control by its name."""
+    trained: Trained = result(_trained(controls(protocol)[name], seed))
+    return trained.model
+
+
 def control_pieces(protocol: Protocol, seed: int) -> dict[str, Piece]:
     """Name the evaluation of each control on the paper's sets."""
     return _plain_pieces(protocol, controls(protocol), seed) | _mean_pieces(protocol, seed)

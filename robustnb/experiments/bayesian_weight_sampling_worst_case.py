@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from robustnb.attacks.black_box import Square, Transfer
 from robustnb.attacks.gradient import PGD
 from robustnb.defenses.bayesian import bayesian_layers, sample_logits
+from robustnb.experiments.bayesian_weight_sampling_controls import trained_control
 from robustnb.experiments.bayesian_weight_sampling_pieces import (
     Protocol,
     bayesian_column,
@@ -29,6 +30,7 @@ STRENGTHS = ("0", "1e-2")
 MOST_IMAGES = 500
 ELSEWHERE = "PGD on another network"
 WORST = "worst case"
+CONTROL = "plain, variational initialisation"
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ def attacks(protocol: Protocol) -> dict[str, PGD | Square]:
 
 
 def columns(protocol: Protocol) -> list[str]:
-    """Return the networks that are attacked, by their columns in Table 2."""
+    """Return the networks that are attacked: by their columns in Table 2, and a control."""
     variational = [bayesian_column(rho) for rho in RHO_INITS if rho in protocol.rho_inits]
-    return variational + [standard_column(s) for s in STRENGTHS if s in protocol.lambdas]
+    plain = [standard_column(s) for s in STRENGTHS if s in protocol.lambdas]
+    return [*variational, *plain, CONTROL]
 
 
 def attack(protocol: Protocol, column: str, name: str, seed: int) -> Attacked:
@@ -88,7 +91,9 @@ def _draws(model: nn.Module, images: Tensor, num_samples: int, seed: int) -> Ten
 
 
 def network(protocol: Protocol, column: str, seed: int) -> nn.Module:
-    """Return the trained network behind a column of Table 2."""
+    """Return the trained network behind a column of Table 2, or the control."""
+    if column == CONTROL:
+        return trained_control(protocol, column, seed)
     variational = {bayesian_column(rho): rho for rho in protocol.rho_inits}
     if column in variational:
         return bayesian_network(protocol, variational[column], seed).model
