@@ -14,6 +14,7 @@ from robustnb.attacks.minimal import MinimumNorm
 from robustnb.data import load
 from robustnb.experiments import bayesian_weight_sampling_choices as choices
 from robustnb.experiments import bayesian_weight_sampling_controls as controls
+from robustnb.experiments import bayesian_weight_sampling_kinship as kinship
 from robustnb.experiments import bayesian_weight_sampling_worst_case as worst
 from robustnb.experiments.bayesian_weight_sampling_pieces import (
     DEFENDER,
@@ -174,6 +175,19 @@ def other_readings(protocol: Protocol, seed: int) -> Iterator[Cell]:
         yield from _averaged(protocol, result(piece), name, asdict(known[name]))
 
 
+def other_kind(protocol: Protocol, seed: int) -> Iterator[Cell]:
+    """Yield averages over sets made against networks that start from large weights."""
+    for column, share, seconds in kinship.averages(protocol, seed):
+        yield Cell(
+            f"average over {len(kinship.sources(protocol))} sets",
+            column,
+            100 * share,
+            seconds,
+            attack=protocol.attack,
+            settings={"initialisation": "variational", "sets": list(kinship.sources(protocol))},
+        )
+
+
 def worst_case(protocol: Protocol, seed: int) -> Iterator[Cell]:
     """Yield accuracies under several attacks on the network itself, and under the worst of them."""
     for row, column, share, seconds in worst.shares(protocol, seed):
@@ -196,6 +210,7 @@ TABLES = {
     "matched targets": matched_targets,
     "attack step": attack_step,
     "choices": other_readings,
+    "other kind": other_kind,
     "worst case": worst_case,
 }
 
@@ -312,6 +327,7 @@ def _training(protocol: Protocol, seed: int) -> Iterator[Piece]:
         yield bayesian_piece(protocol, rho_init, seed)
     yield from controls.trained_pieces(protocol, seed)
     yield from choices.trained_pieces(protocol, seed)
+    yield from kinship.trained_pieces(protocol, seed)
 
 
 def _attack(protocol: Protocol, seed: int) -> Iterator[Piece]:
@@ -319,6 +335,7 @@ def _attack(protocol: Protocol, seed: int) -> Iterator[Piece]:
         yield perturbed_piece(protocol, name, seed)
     yield from controls.perturbed_pieces(protocol, seed)
     yield from choices.perturbed_pieces(protocol, seed)
+    yield from kinship.perturbed_pieces(protocol, seed).values()
 
 
 def _measuring(protocol: Protocol, seed: int) -> Iterator[Piece]:
@@ -327,6 +344,7 @@ def _measuring(protocol: Protocol, seed: int) -> Iterator[Piece]:
     yield from choices.choice_pieces(protocol, seed).values()
     yield from choices.step_pieces(protocol, seed).values()
     yield from white_box_pieces(protocol, seed).values()
+    yield from kinship.evaluated_pieces(protocol, seed).values()
     yield from worst.attacked_pieces(protocol, seed).values()
 
 

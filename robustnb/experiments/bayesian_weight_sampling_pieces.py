@@ -160,8 +160,13 @@ def perturb(
 ) -> Perturbed:
     """Perturb test images until the network `name` with this lambda is fooled (eq. 5)."""
     source = _plain(training, name, strength, seed).model
+    return fool(source, training.dataset, attack, num_images)
+
+
+def fool(source: nn.Module, dataset: str, attack: MinimumNorm, num_images: int) -> Perturbed:
+    """Perturb test images until `source` is fooled, and say how much and how well."""
     started = time.perf_counter()
-    images, labels = images_to_perturb(training.dataset, num_images)
+    images, labels = images_to_perturb(dataset, num_images)
     perturbed = attack(source, images, labels)
     return Perturbed(
         perturbed,

@@ -67,7 +67,7 @@ def attack(protocol: Protocol, column: str, name: str, seed: int) -> Attacked:
     images, labels = images_to_perturb(protocol.dataset, num_images(protocol))
     make = _attack(protocol, model, name, seed)
     found = make(model, images, labels, seeded(1_000 + seed))
-    answers = _draws(model, found, max(protocol.ensembles), seed).softmax(-1)
+    answers = draws(model, found, max(protocol.ensembles), seed).softmax(-1)
     return Attacked(
         (answers.argmax(-1) == labels).float().mean(0),
         (answers.mean(0).argmax(-1) == labels).float(),
@@ -83,7 +83,7 @@ def _attack(protocol: Protocol, model: nn.Module, name: str, seed: int) -> PGD |
     return found if bayesian_layers(model) else replace(found, eot_samples=1)
 
 
-def _draws(model: nn.Module, images: Tensor, num_samples: int, seed: int) -> Tensor:
+def draws(model: nn.Module, images: Tensor, num_samples: int, seed: int) -> Tensor:
     """Return logits (S, N, classes), of one pass where the network is not stochastic."""
     if bayesian_layers(model):
         return sample_logits(model, images, num_samples, seeded(seed))
