@@ -50,10 +50,10 @@ def main() -> None:
             )
 
 
-def training_step(model: nn.Module, loss: Loss) -> Callable[[], None]:
-    """Return a step of momentum SGD on a minibatch of 128 images."""
-    images = torch.rand(128, 1, 28, 28, generator=seeded(0))
-    labels = torch.randint(10, (128,), generator=seeded(1))
+def training_step(model: nn.Module, loss: Loss, batch_size: int = 128) -> Callable[[], None]:
+    """Return a step of momentum SGD on a minibatch of images (1, 28, 28)."""
+    images = torch.rand(batch_size, 1, 28, 28, generator=seeded(0))
+    labels = torch.randint(10, (batch_size,), generator=seeded(1))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.95)
     model.train()
 

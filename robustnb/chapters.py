@@ -34,6 +34,10 @@ c = get_config()
 c.IPKernelApp.log_level = 40  # else its greeting lands in the page
 c.HistoryManager.enabled = False
 """
+# What a widget's HTML shares with others (robustnb/widgets/static.py): its id is its content's.
+_SHARED_TEXT = re.compile(
+    r'<(style|script type="text/plain") id="(robustnb-[0-9a-f]+)">.*?</(?:style|script)>', re.DOTALL
+)
 _FRAME = re.compile(r"^File (\S+?):(\d+)", re.MULTILINE)
 _NO_ANSWER = re.compile(r"^nbclient\.exceptions\.(?:\w+): (.*)$", re.MULTILINE)
 
@@ -226,6 +230,7 @@ def _keep(chapter: Chapter, seconds: float) -> None:
         cell["metadata"].pop("papermill", None)
         if "injected-parameters" in _tags(cell):
             cell["metadata"]["tags"].append("remove-cell")
+    share_texts(notebook)
     notebook["metadata"]["robustnb"] = {
         "digest": chapter.digest,
         "dataset": _dataset(notebook, chapter),
@@ -237,6 +242,23 @@ def _keep(chapter: Chapter, seconds: float) -> None:
     }
     write_notebook(chapter.executed, notebook)
     _partial(chapter).unlink()
+
+
+def share_texts(notebook: Notebook) -> None:
+    """Drop, from the outputs that a page shows, the second copies of what widgets share."""
+    seen: set[str] = set()
+
+    def first_copy(match: re.Match[str]) -> str:
+        known = match[2] in seen
+        seen.add(match[2])
+        return "" if known else match[0]
+
+    for cell in notebook["cells"]:
+        if {"remove-cell", "remove-output", "remove_cell", "remove_output"} & set(_tags(cell)):
+            continue
+        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+            if "text/html" in data:
+                data["text/html"] = _SHARED_TEXT.sub(first_copy, "".join(data["text/html"]))
 
 
 def _dataset(notebook: Notebook, chapter: Chapter) -> list[str]:

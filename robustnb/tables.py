@@ -71,8 +71,13 @@ def measured_table(rows: Iterable[Row], table: str, title: str) -> Table:
     numbers = {(row, column): _measured(cell) for (_, row, column), cell in cells.items()}
     if not numbers:
         return Table(title, f"<p>{escape(title)}: not measured</p>", f"{title}: not measured")
-    boxes = {place: f"<td>{number}</td>" for place, number in numbers.items()}
-    lines = [f"{row}, {column}: {number}" for (row, column), number in numbers.items()]
+    return text_table(numbers, title)
+
+
+def text_table(texts: Mapping[tuple[str, str], str], title: str) -> Table:
+    """Show a text, such as a number, in the cell of each (row, column)."""
+    boxes = {place: f"<td>{escape(text)}</td>" for place, text in texts.items()}
+    lines = [f"{row}, {column}: {text}" for (row, column), text in texts.items()]
     return Table(title, _grid(title, boxes), "\n".join([title, *lines]))
 
 

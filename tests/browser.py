@@ -12,10 +12,14 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 LOCAL_SCHEMES = {"file", "data", "blob", "about"}
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
+
+# Widgets that the page has not yet set up, or that are computing.
+UNFINISHED = ".static-widget:not([data-mounted]), .explorable-picture[aria-busy=true]"
 
 Visit = Callable[..., AbstractContextManager[Page]]
 
@@ -64,6 +68,8 @@ def visit(chromium: Browser) -> Visit:
         try:
             page = context.new_page()
             page.goto(target.resolve().as_uri() if isinstance(target, Path) else target)
+            if options.get("java_script_enabled", True):
+                page.wait_for_selector(f"html:not(:has({UNFINISHED}))", state="attached")
             yield page
             for left in context.pages if options.get("java_script_enabled", True) else []:
                 left.evaluate("new Promise(setTimeout)")  # what is under way may still fail
@@ -76,6 +82,16 @@ def visit(chromium: Browser) -> Visit:
             raise AssertionError("the page complained: " + "; ".join(complaints))
 
     return visiting
+
+
+def axe_findings(page: Page, inside: str = ".static-widget") -> list[str]:
+    """Return what axe-core finds against the elements inside a selector: the rules and places."""
+    violations = Axe().run(page, context=inside).response["violations"]
+    return [
+        f"{rule['id']} ({rule['help']}): {node['target']} {node['failureSummary']}"
+        for rule in violations
+        for node in rule["nodes"]
+    ]
 
 
 def _note_message(complaints: list[str], message: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from robustnb.results import compare, make_row
-from robustnb.tables import comparison_table, measured_table, verdict_table
+from robustnb.tables import comparison_table, measured_table, text_table, verdict_table
 from robustnb.verdicts import Answer, Verdict
 
 PAPER = "bayesian-weight-sampling"
@@ -107,3 +107,13 @@ def test_a_table_of_our_own_without_rows_says_so() -> None:
     table = measured_table([], "own", "Accuracy <(%)>")
     assert "Accuracy &lt;(%)&gt;: not measured" in table.html
     assert repr(table) == "Accuracy <(%)>: not measured"
+
+
+def test_a_table_of_texts_keeps_their_order_and_escapes_them() -> None:
+    table = text_table({("b", "x < 1"): "<i>", ("a", "x < 1"): "2", ("b", "y"): "3"}, "T")
+    assert Cells(table._repr_html_()).cells == [
+        *([], ["x", "<", "1"], ["y"]),
+        *(["b"], ["<i>"], ["3"]),
+        *(["a"], ["2"], ["–"]),
+    ]
+    assert repr(table) == "T\nb, x < 1: <i>\na, x < 1: 2\nb, y: 3"

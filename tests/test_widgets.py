@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import traitlets
 from playwright.sync_api import Locator, Page, expect
 from sklearn.datasets import load_digits
 
+from robustnb.chapters import share_texts
 from robustnb.drawing import Drawing
 from robustnb.widgets import Frames, StaticWidget, sweep
 
@@ -225,18 +227,41 @@ def test_an_exception_in_draw_is_not_swallowed() -> None:
     [
         "function render() {}",
         "import d3 from 'd3';\nfunction render() {}\nexport default { render };",
-        "function render() { return '</script>' }\nexport default { render };",
+        "export function render() {}\nexport default { render };",
     ],
 )
-def test_a_module_must_stand_alone(module: str) -> None:
-    with pytest.raises(ValueError, match="must import nothing, hold no '</script' and end with"):
-        widget(module).static_html()
+def test_a_module_must_stand_alone(tmp_path: Path, module: str) -> None:
+    message = "^the module made.js and its parts must import and export nothing, but for the "
+    with pytest.raises(ValueError, match=message):
+        widget(tmp_path, module)
 
 
-def widget(module: str, **state: Any) -> StaticWidget:
+@pytest.mark.parametrize("ending", ["</script>", "</SCRIPT>", "<!--"])
+def test_a_module_must_not_end_its_script(tmp_path: Path, ending: str) -> None:
+    made = widget(tmp_path, f"const ending = '{ending}';\nexport default {{ render }};")
+    with pytest.raises(
+        ValueError, match=f"must not hold '{ending.strip('>')}': its script would end$"
+    ):
+        made.static_html()
+
+
+def test_jupyter_gets_one_module_of_all_parts(curves: Frames) -> None:
+    module = curves._esm
+    assert module.index("function explorable(") < module.index("function render(")
+    assert module.count("export") == 1
+    assert curves.get_state("blobs") == {"blobs": {}}
+
+
+def test_a_figure_is_named_for_the_address(curves: Frames, digits: Frames) -> None:
+    assert (curves.name, digits.name) == ("eps", "digit-eps")
+    assert sweep(blank, k=[1], name="mine").name == "mine"
+
+
+def widget(folder: Path, module: str, **state: Any) -> StaticWidget:
     """Make a widget from its module; its traits are `number` and `text`."""
+    (folder / "made.js").write_text(module)
     members = {
-        "_esm": module,
+        "_module": folder / "made.js",
         "number": traitlets.Int().tag(sync=True),
         "text": traitlets.Unicode().tag(sync=True),
     }
@@ -383,7 +408,7 @@ def test_the_model_without_a_kernel_behaves_like_the_one_with(visit: Visit, tmp_
     }
     export default { render };
     """
-    with visit(write_page(tmp_path, widget(module, number=1, text="a"))) as page:
+    with visit(write_page(tmp_path, widget(tmp_path, module, number=1, text="a"))) as page:
         shown = page.locator(".static-widget > div").text_content()
     assert shown == "2 once all 3 b all c 3 d"
 
@@ -396,13 +421,73 @@ def test_what_a_module_throws_turns_a_test_red(visit: Visit, tmp_path: Path) -> 
     }
     export default { render };
     """
-    page_file = write_page(tmp_path, widget(module))
+    page_file = write_page(tmp_path, widget(tmp_path, module))
     with (
         pytest.raises(AssertionError, match=r"exception: .*no such digit"),
         visit(page_file) as page,
     ):
         shown = page.locator(".static-widget > div").text_content()
     assert shown == "This figure needs JavaScript."  # what stood there before
+
+
+def test_the_address_holds_what_the_sliders_say(
+    visit: Visit, page_file: Path, curves: Frames, digits: Frames
+) -> None:
+    address = f"{page_file.as_uri()}#eps.eps=0.30&digit-eps.digit=8&digit-eps.eps=7"
+    with visit(address) as page:
+        assert described(page) == curves.descriptions[3]
+        assert described(page, 1) == digits.descriptions[4]
+        page.get_by_role("slider", name="eps", exact=True).press("End")
+        page.wait_for_url("**#eps.eps=0.30&digit-eps.digit=8&digit-eps.eps=0.5")
+
+
+BLOB_MODULE = """
+function render({ model, el }) {
+  globalThis.renders = [...(globalThis.renders ?? []), render];
+  el.textContent = Object.values(model.get("blobs")).join() + model.get("number");
+}
+export default { render };
+"""
+
+
+def test_a_page_needs_what_widgets_share_but_once(visit: Visit, tmp_path: Path) -> None:
+    blobs = {"abc": "weights", "def": "more weights"}
+    widgets = [widget(tmp_path, BLOB_MODULE, number=i, blobs=blobs) for i in (1, 2)]
+    outputs = [{"data": {"text/html": [html_of(made)]}} for made in widgets]
+    cells = [{"metadata": {}, "outputs": [output]} for output in outputs]
+    removed = {"metadata": {"tags": ["remove-cell"]}, "outputs": [dict(data={}), *outputs[:1]]}
+    notebook = {"cells": [{"metadata": {}}, copy.deepcopy(removed), *cells]}
+    share_texts(notebook)
+    first, second = (cell["outputs"][0]["data"]["text/html"] for cell in cells)
+    assert first == html_of(widgets[0])  # complete: nobody sees the copies in the removed cell
+    assert "weights" not in second
+    assert "robustnbHosts" in second
+
+    page_file = tmp_path / "page.html"
+    page_file.write_text(f"<!doctype html><meta charset='utf-8'>{first}{second}")
+    with visit(page_file) as page:
+        texts = page.locator(".static-widget > div").all_text_contents()
+        assert texts == ["weights,more weights1", "weights,more weights2"]
+        assert page.evaluate("renders[0] === renders[1]")
+        ids = page.evaluate("[...document.querySelectorAll('[id]')].map((node) => node.id)")
+        assert len(ids) == len(set(ids)) == 6  # style, host, controls, module and two blobs
+
+
+def test_a_module_that_cannot_be_read_leaves_the_picture(visit: Visit, tmp_path: Path) -> None:
+    module = "function render( {}\nexport default { render };"
+    page_file = write_page(tmp_path, widget(tmp_path, module))
+    with pytest.raises(AssertionError, match="exception: Unexpected"), visit(page_file) as page:
+        shown = page.locator(".static-widget > div").text_content()
+    assert shown == "This figure needs JavaScript."
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit: Visit, page_file: Path, scheme: str) -> None:
+    from browser import axe_findings
+
+    with visit(page_file) as page:
+        page.evaluate(f"document.documentElement.dataset.theme = '{scheme}'")
+        assert axe_findings(page) == []
 
 
 @pytest.mark.parametrize(

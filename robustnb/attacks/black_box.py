@@ -127,7 +127,7 @@ class Square:
         return best
 
     def _in_play(self, margins: Tensor) -> Tensor:
-        searched = torch.ones_like(margins) if self.eot_samples > 1 else margins <= 0
+        searched = torch.ones_like(margins) if self.eot_samples > 1 else ~(margins > 0)
         return searched.nonzero().squeeze(1)
 
     def _change(

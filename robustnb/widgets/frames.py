@@ -11,7 +11,7 @@ import traitlets
 from matplotlib.transforms import Bbox
 
 from robustnb.drawing import Drawing
-from robustnb.widgets.static import HERE, StaticWidget
+from robustnb.widgets.static import StaticWidget
 
 MOST_FRAMES = 200  # of 10 kB each: what a page carries without delay
 
@@ -23,7 +23,7 @@ class Frames(StaticWidget):
     and `descriptions` are in the order of nested loops, the last slider running fastest.
     """
 
-    _esm = HERE / "frames.js"
+    _module = "frames.js"
     pictures = traitlets.List(traitlets.Unicode()).tag(sync=True)
     descriptions = traitlets.List(traitlets.Unicode()).tag(sync=True)
     sliders = traitlets.List(traitlets.Dict()).tag(sync=True)
@@ -54,6 +54,12 @@ class Frames(StaticWidget):
             f"Shown at {escape(setting)}. The sliders need JavaScript.</span></p></div>"
         )
 
+    def _address(self) -> dict[str, dict[str, Any]]:
+        return {
+            slider["name"]: {"trait": "positions", "index": index, "values": slider["values"]}
+            for index, slider in enumerate(self.sliders)
+        }
+
     def _frame(self) -> int:
         return int(np.ravel_multi_index(self.positions, self._lengths()))
 
@@ -74,27 +80,30 @@ def sweep(
     labels: Mapping[str, str] | None = None,
     formats: Mapping[str, str] | None = None,
     start: Mapping[str, Any] | None = None,
+    name: str | None = None,
     **values: Iterable[Any],
 ) -> Frames:
     """Draw a figure for every combination of values, and put one slider per keyword under it.
 
     `sweep(draw, eps=[0, 0.1])` calls `draw(eps=0)` and `draw(eps=0.1)`. For each keyword, `labels`
     name its slider (`{"eps": "strength ε"}`), `formats` say how its values are written
-    (`{"eps": "{:.2f}"}`) and `start` holds the value shown first.
+    (`{"eps": "{:.2f}"}`) and `start` holds the value shown first. `name` stands for the figure in
+    the page's address (`#name.eps=0.1`); by default it is made of the keywords.
     """
     labels, formats, start = labels or {}, formats or {}, start or {}
-    choices = {name: _listed(name, given) for name, given in values.items()}
+    choices = {key: _listed(key, given) for key, given in values.items()}
     _check_names(choices, labels=labels, formats=formats, start=start)
     _check_number(choices)
-    written = {name: _written(options, formats.get(name)) for name, options in choices.items()}
-    positions = [_position(name, written[name], formats, start) for name in choices]
+    written = {key: _written(options, formats.get(key)) for key, options in choices.items()}
+    positions = [_position(key, written[key], formats, start) for key in choices]
     pictures = _pictures(draw, choices)
     return Frames(
+        name=name or "-".join(choices),
         pictures=[picture for picture, _ in pictures],
         descriptions=[description for _, description in pictures],
         sliders=[
-            {"name": name, "label": labels.get(name, name), "values": texts}
-            for name, texts in written.items()
+            {"name": key, "label": labels.get(key, key), "values": texts}
+            for key, texts in written.items()
         ],
         positions=positions,
     )

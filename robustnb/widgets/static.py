@@ -1,62 +1,134 @@
 """Widgets that go on working in a static page, where no kernel runs."""
 
+import hashlib
 import json
 import re
+from collections.abc import Iterable, Mapping
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
+import traitlets
 
 HERE = Path(__file__).parent
-_HOST = (HERE / "static_host.js").read_text(encoding="utf-8")
 _EXPORT = "export default { render };"
+_HOST = (HERE / "static_host.js").read_text(encoding="utf-8")
+# Loads the host once for the whole page; import() of a file would fail over file://.
+_MOUNT = """{
+  const widget = document.currentScript.parentElement;
+  const source = () => document.getElementById("HOST").textContent;
+  const address = () => URL.createObjectURL(new Blob([source()], { type: "text/javascript" }));
+  const hosts = (globalThis.robustnbHosts ??= {});
+  hosts["HOST"] ??= import(address());
+  hosts["HOST"].then(({ mount }) => mount(widget));
+}"""
 
 
 class StaticWidget(anywidget.AnyWidget):
     """Show a widget in Jupyter and, by the same module, in a page without a kernel.
 
-    A subclass names its module in `_esm` and tags the traits that the module reads with
-    `sync=True`. The module imports nothing and ends with `export default { render };`.
-    Without JavaScript the page shows `fallback()`.
+    A subclass names its module in `_module` and the parts that the module builds on in `_parts`,
+    all files of this folder or paths. Together they are one ES module: they import nothing, and
+    the last line is `export default { render };`. Traits that the module reads are tagged with
+    `sync=True`; those in `_shared` (numbers, texts or bools) are kept in the page's address as
+    `#name.trait=value`. Without JavaScript the page shows `fallback()`.
     """
 
+    _parts: ClassVar[tuple[str | Path, ...]] = ("controls.js",)
+    _module: ClassVar[str | Path]
+    _shared: ClassVar[tuple[str, ...]] = ()
     _css = HERE / "explorable.css"
+
+    name = traitlets.Unicode().tag(sync=True)
+    hidden = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    blobs = traitlets.Dict(key_trait=traitlets.Unicode(), value_trait=traitlets.Unicode()).tag(
+        sync=True
+    )
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Join the parts and the module to what Jupyter loads."""
+        if "_module" in vars(cls):
+            cls._esm = "\n".join(cls._sources())
+        super().__init_subclass__(**options)
+
+    @classmethod
+    def _sources(cls) -> list[str]:
+        files = [HERE / file for file in (*cls._parts, cls._module)]
+        *parts, module = (file.read_text(encoding="utf-8").strip() for file in files)
+        if not module.endswith(_EXPORT) or any(map(_moves, [*parts, module.removesuffix(_EXPORT)])):
+            raise ValueError(
+                f"the module {files[-1].name} and its parts must import and export nothing, "
+                f"but for the module's last line '{_EXPORT}'"
+            )
+        return [*parts, module]
+
+    @traitlets.default("name")
+    def _default_name(self) -> str:
+        return type(self).__name__.removesuffix("Explorer").lower()
+
+    @traitlets.validate("name")
+    def _check_name(self, proposal: Mapping[str, Any]) -> str:
+        name: str = proposal["value"]
+        if not re.fullmatch(r"[\w-]+", name):
+            raise traitlets.TraitError(
+                f"name is {name!r}: it must be letters, digits, '-' and '_', for the address."
+            )
+        return name
 
     def fallback(self) -> str:
         """Return the HTML that stands here where no JavaScript runs."""
         return "<p>This figure needs JavaScript.</p>"
 
     def static_html(self) -> str:
-        """Return HTML that needs no kernel and no network; equal widgets give equal bytes."""
+        """Return HTML that needs no kernel and no network; equal widgets give equal bytes.
+
+        What several widgets can share has an id made from its content, so that a page needs each
+        but once. Raises ValueError if a text would end its own script element.
+        """
+        sources = self._sources()
+        shared = "\n".join(map(_text_script, [_HOST, *sources, *self.blobs.values()]))
         return (
-            f'<div class="static-widget"><style>{self._css}</style>\n'
+            f'<div class="static-widget" data-name="{escape(self.name)}">'
+            f'<style id="{_identity(str(self._css))}">{self._css}</style>\n'
             f"<div>{self.fallback()}</div>\n"
-            f'<script type="application/json">{self._static_state()}</script>\n'
-            f"<script>{_script(str(self._esm))}</script></div>"
+            f'<script type="application/json">{self._for_the_host(sources)}</script>\n'
+            f"{shared}\n<script>{_MOUNT.replace('HOST', _identity(_HOST))}</script></div>"
         )
 
-    def _static_state(self) -> str:
-        names = set(self.keys) - set(StaticWidget.class_trait_names())
-        state = self.get_state([name for name in names if not name.startswith("_")])
-        text = json.dumps(state, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    def _for_the_host(self, sources: Iterable[str]) -> str:
+        page = {
+            "state": self._static_state(),
+            "sources": list(map(_identity, sources)),
+            "blobs": {digest: _identity(text) for digest, text in self.blobs.items()},
+            "address": list(self._address().items()),  # in this order
+        }
+        text = json.dumps(page, sort_keys=True, allow_nan=False, ensure_ascii=False)
         return text.replace("</", r"<\/").replace("<!--", r"\u003c!--")
+
+    def _static_state(self) -> dict[str, Any]:
+        names = set(self.keys) - set(anywidget.AnyWidget.class_trait_names()) - {"blobs"}
+        state: dict[str, Any] = self.get_state([n for n in names if not n.startswith("_")])
+        return state
+
+    def _address(self) -> dict[str, dict[str, Any]]:
+        """Return, for each key of the address, the trait that it stands for."""
+        return {name: {"trait": name} for name in self._shared}
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
         return data | {"text/html": self.static_html()}, metadata
 
 
-def _script(module: str) -> str:
-    """Turn an ES module into a plain script, which knows where in the page it stands."""
-    source = module.strip()
-    imports = re.search(r"^\s*import\b", source, re.MULTILINE)
-    if imports or "</script" in source or not source.endswith(_EXPORT):
-        raise ValueError(
-            f"a widget's module must import nothing, hold no '</script' and end with '{_EXPORT}'"
-        )
-    body = source.removesuffix(_EXPORT)
-    return (
-        '(() => {\n"use strict";\nconst script = document.currentScript;\n'
-        f"const render = (() => {{\n{body}return render;\n}})();\n"
-        f"{_HOST}mount(script, render);\n}})();"
-    )
+def _moves(source: str) -> bool:
+    return re.search(r"^\s*(import|export)\b", source, re.MULTILINE) is not None
+
+
+def _identity(text: str) -> str:
+    return f"robustnb-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _text_script(text: str) -> str:
+    if found := re.search(r"</script|<!--", text, re.IGNORECASE):
+        raise ValueError(f"a text for the page must not hold {found[0]!r}: its script would end")
+    return f'<script type="text/plain" id="{_identity(text)}">{text}</script>'

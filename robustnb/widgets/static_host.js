@@ -1,8 +1,12 @@
-// Stands in for Jupyter where no kernel runs: it gives a widget's module the model it expects.
+// Stands in for Jupyter where no kernel runs: it gives a widget's module the model it expects, and
+// keeps what the reader has set in the page's address.
+
+// --- The model
 
 // The part of anywidget's model that modules use. The state lives in the page and nowhere else.
 function staticModel(state) {
   let listeners = [];
+  const restrictions = {};
 
   function emit(event, ...details) {
     for (const listener of listeners) {
@@ -10,16 +14,25 @@ function staticModel(state) {
     }
   }
 
+  const accepted = (name, value) => (restrictions[name] ? restrictions[name](value) : value);
+
   const model = {
     get: (name) => state[name],
 
     // set(name, value) or set({ name: value, ... })
     set(names, value) {
-      const changes = typeof names === "object" ? names : { [names]: value };
+      const changes = typeof names === "object" ? { ...names } : { [names]: value };
+      for (const name of Object.keys(changes)) changes[name] = accepted(name, changes[name]);
       const changed = Object.keys(changes).filter((name) => state[name] !== changes[name]);
       Object.assign(state, changes);
       for (const name of changed) emit(`change:${name}`, model, state[name]);
       if (changed.length > 0) emit("change", model);
+    },
+
+    // With a kernel, traits refuse what they cannot be; here a control says what comes nearest.
+    restrict(name, nearest) {
+      restrictions[name] = nearest;
+      state[name] = nearest(state[name]);
     },
 
     on(events, callback) {
@@ -49,17 +62,161 @@ function staticModel(state) {
   return model;
 }
 
-// Renders into the element above the script; should that fail, the picture there stays.
-async function mount(script, render) {
-  const [el, state] = script.parentElement.querySelectorAll(
-    ":scope > div, :scope > script[type='application/json']",
-  );
-  const fallback = [...el.childNodes];
-  el.replaceChildren();
+// --- The address: #name.key=value&name.key=value, beside the keys of others and a plain anchor
+
+function addressEntries() {
+  return location.hash.slice(1).split("&").filter(Boolean);
+}
+
+function decoded(text) {
   try {
-    await render({ model: staticModel(JSON.parse(state.textContent)), el });
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a stray %
+  }
+}
+
+function entryOwner(entry) {
+  const [key] = entry.split("=", 1);
+  return entry.includes("=") ? decoded(key).split(".", 1)[0] : null;
+}
+
+// What the address says of the widget with this name, as { key: text }.
+function readAddress(name) {
+  const own = addressEntries().filter((entry) => entryOwner(entry) === name);
+  return Object.fromEntries(
+    own.map((entry) => {
+      const cut = entry.indexOf("=");
+      return [decoded(entry.slice(0, cut)).slice(name.length + 1), decoded(entry.slice(cut + 1))];
+    }),
+  );
+}
+
+// A key stands for a trait, or for one place in it; `values` say how its positions are written.
+function traitValue(text, { trait, index, values }, model) {
+  const whole = model.get(trait);
+  const present = index === undefined ? whole : whole[index];
+  const value = values ? values.indexOf(text) : likeTheOld(text, present);
+  if (values && value < 0) return whole;
+  return index === undefined ? value : whole.map((old, place) => (place === index ? value : old));
+}
+
+function likeTheOld(text, present) {
+  if (typeof present === "boolean") return text === "true";
+  if (typeof present !== "number") return text;
+  const number = Number(text);
+  return text.trim() !== "" && Number.isFinite(number) ? number : present;
+}
+
+function writtenValue({ trait, index, values }, model) {
+  const whole = model.get(trait);
+  const value = index === undefined ? whole : whole[index];
+  return values ? values[value] : String(value);
+}
+
+function applyAddress(name, address, model) {
+  const given = readAddress(name);
+  if ("hide" in given) model.set("hidden", given.hide.split(","));
+  for (const [key, place] of address) {
+    if (key in given) model.set(place.trait, traitValue(given[key], place, model));
+  }
+  return Object.keys(given).length > 0;
+}
+
+function ownEntries(name, address, model) {
+  const state = address.map(([key, place]) => [key, writtenValue(place, model)]);
+  const { hide } = readAddress(name);
+  if (hide !== undefined) state.push(["hide", hide]);
+  return state.map(([key, text]) => `${encodeURIComponent(`${name}.${key}`)}=${readable(text)}`);
+}
+
+// Only what would be misread is encoded, so that people can read and edit an address.
+function readable(text) {
+  return encodeURIComponent(text).replaceAll("%2C", ",");
+}
+
+function writeAddress(name, address, model) {
+  const others = addressEntries().filter((entry) => entryOwner(entry) !== name);
+  const hash = [...others, ...ownEntries(name, address, model)].join("&");
+  try {
+    history.replaceState(history.state, "", `#${hash}`);
+  } catch {
+    // Some viewers lock the address; the figure works without it.
+  }
+}
+
+const PAUSE = 200; // milliseconds: browsers refuse an address that changes a hundred times a second
+
+function keepAddress(name, address, model, el) {
+  let timer = 0;
+  model.link = () => {
+    const hash = ownEntries(name, address, model).join("&");
+    return `${location.href.split("#", 1)[0]}#${hash}`;
+  };
+  model.on("change", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => writeAddress(name, address, model), PAUSE);
+  });
+  addEventListener("hashchange", () => {
+    if (applyAddress(name, address, model)) el.scrollIntoView({ block: "nearest" });
+  });
+}
+
+// Two widgets of one name are told apart by their order on the page.
+function uniqueName(widget) {
+  const { name } = widget.dataset;
+  const namesakes = [...document.querySelectorAll(".static-widget")].filter(
+    (other) => other.dataset.name === name,
+  );
+  const place = namesakes.indexOf(widget);
+  return place === 0 ? name : `${name}-${place + 1}`;
+}
+
+// --- Mounting
+
+const modules = new Map();
+
+function pageText(id) {
+  return document.getElementById(id).textContent;
+}
+
+// Widgets of the same parts share one module. import() of a Blob works over file:// too.
+function joinedModule(ids) {
+  const key = ids.join();
+  if (!modules.has(key)) {
+    const blob = new Blob([ids.map(pageText).join("\n")], { type: "text/javascript" });
+    modules.set(key, import(URL.createObjectURL(blob)));
+  }
+  return modules.get(key);
+}
+
+function blobTexts(ids) {
+  return Object.fromEntries(Object.entries(ids).map(([digest, id]) => [digest, pageText(id)]));
+}
+
+// Renders into the element that holds a picture; should that fail, the picture there stays.
+export async function mount(widget) {
+  const el = widget.querySelector(":scope > div");
+  const fallback = [...el.childNodes];
+  try {
+    await render(widget, el);
   } catch (error) {
     el.replaceChildren(...fallback);
     throw error;
+  } finally {
+    widget.dataset.mounted = "";
   }
+}
+
+async function render(widget, el) {
+  const script = widget.querySelector(":scope > script[type='application/json']");
+  const { state, sources, blobs, address } = JSON.parse(script.textContent);
+  const { default: module } = await joinedModule(sources);
+  const name = uniqueName(widget);
+  const model = staticModel({ ...state, name, blobs: blobTexts(blobs) });
+  const isLinked = applyAddress(name, address, model);
+  keepAddress(name, address, model, el);
+  el.replaceChildren();
+  await module.render({ model, el });
+  if (isLinked && entryOwner(addressEntries()[0]) === name && scrollY === 0) el.scrollIntoView();
 }

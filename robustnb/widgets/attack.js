@@ -1,0 +1,186 @@
+// An attack on one network, and what all networks say to the picture.
+
+const MINIMUM = "minimum norm";
+const BLUE = [0, 114, 178];
+const ORANGE = [213, 94, 0];
+
+// --- What is computed
+
+function attackSteps(state, network, image, label) {
+  const { eps, steps, eot_samples: eotSamples, seed } = state;
+  const random = randomGenerator(2 * seed);
+  if (state.attack === "FGSM") return fgsmSteps(network, image, label, { eps, random, eotSamples });
+  if (state.attack === MINIMUM) return minimumNormSteps(network, image, label, { random });
+  const options = { eps, alpha: eps / 4, steps, random, eotSamples };
+  return pgdSteps(network, image, label, options);
+}
+
+// The class probabilities of one network: those of one pass, or the mean of many draws. The draws
+// are others than the attack's, which must not know them.
+function* answerSteps({ num_samples: count, seed }, network, image) {
+  const samples = [];
+  const draws = network.stochastic ? count : 1;
+  for (const logits of drawLogits(network, image, draws, randomGenerator(2 * seed + 1))) {
+    samples.push(logits);
+    yield;
+  }
+  return meanProbabilities(samples);
+}
+
+function* resultSteps(state, { networks, images, labels }, show) {
+  const image = images[state.image];
+  const target = networks.find(({ name }) => name === state.target).network;
+  const attacked = yield* attackSteps(state, target, image, labels[state.image]);
+  const answers = [];
+  for (const { network } of networks) answers.push(yield* answerSteps(state, network, attacked));
+  show({ image, attacked, answers, truth: labels[state.image] });
+}
+
+// --- What is said
+
+function networkPhrase(name) {
+  return name.endsWith("network") ? name : `${name} network`;
+}
+
+function spoken(probabilities, classes) {
+  const top = largestIndex(probabilities);
+  return `${classes[top]} (${percentage(probabilities[top])})`;
+}
+
+function claim(name, probabilities, truth, classes, isChanged) {
+  const still = isChanged && largestIndex(probabilities) === truth ? "still says" : "says";
+  return `the ${networkPhrase(name)} ${still} ${spoken(probabilities, classes)}`;
+}
+
+function listed(phrases) {
+  const last = phrases.length - 1;
+  return last < 1 ? phrases[0] : `${phrases.slice(0, last).join(", ")} and ${phrases[last]}`;
+}
+
+function sentence(state, { image, attacked, answers, truth }, { networks, classes }) {
+  const size = distance(image, attacked);
+  const rms = shortNumber(size / Math.sqrt(image.length));
+  const opening = state.attack === MINIMUM
+    ? `With the smallest perturbation found (root mean square ${rms})`
+    : `At ε ${shortNumber(state.eps)}`;
+  const claims = networks.map(({ name }, i) => claim(name, answers[i], truth, classes, size > 0));
+  return `${opening} ${listed(claims)}. True class: ${classes[truth]}.`;
+}
+
+// --- What is drawn
+
+// Blue is brighter and orange darker, the stronger the less one sees the page through it.
+function drawPerturbation(canvas, values, [channels, height, width], largest) {
+  const image = new ImageData(width, height);
+  const plane = height * width;
+  for (let place = 0; place < plane; place++) {
+    let mean = 0;
+    for (let channel = 0; channel < channels; channel++) {
+      mean += values[place + channel * plane] / channels;
+    }
+    image.data.set(mean > 0 ? BLUE : ORANGE, 4 * place);
+    image.data[4 * place + 3] = largest && (255 * Math.abs(mean)) / largest;
+  }
+  Object.assign(canvas, { width, height });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+function perturbationView(frame, shape) {
+  const canvas = element("canvas", { role: "img" });
+  canvas.style.outline = "1px solid var(--explorable-border)";
+  const heading = panel(frame, "", canvas).firstChild;
+  return ({ image, attacked }) => {
+    const values = attacked.map((pixel, i) => pixel - image[i]);
+    const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const factor = largest ? ` × ${shortNumber(Number((1 / largest).toPrecision(2)))}` : "";
+    heading.textContent = `Perturbation${factor}`;
+    canvas.ariaLabel = largest
+      ? `The perturbation${factor}: blue pixels are made brighter, orange ones darker.`
+      : "No perturbation.";
+    drawPerturbation(canvas, values, shape, largest);
+  };
+}
+
+function attackedView(frame, shape) {
+  const canvas = element("canvas", { role: "img", ariaLabel: "The attacked image" });
+  panel(frame, "Attacked image", canvas);
+  return ({ attacked }) => drawImage(canvas, attacked, shape);
+}
+
+function answerView(frame, name, index, classes) {
+  const svg = svgElement("svg");
+  const phrase = networkPhrase(name);
+  panel(frame, phrase[0].toUpperCase() + phrase.slice(1), svg);
+  return ({ answers, truth }) => {
+    const description = `The ${phrase} says ${spoken(answers[index], classes)}.`;
+    drawBars(svg, Array.from(answers[index]), { labels: classes, truth, description });
+  };
+}
+
+function startNewRow(frame) {
+  const row = element("div");
+  Object.assign(row.style, { flexBasis: "100%", marginTop: "-1rem" }); // the gap is there already
+  frame.picture.append(row);
+}
+
+// --- Putting it together
+
+function readExplorer(model) {
+  const blobs = model.get("blobs");
+  const networks = model.get("networks").map(({ name, network }) => ({
+    name,
+    network: loadNetwork(network, blobs),
+  }));
+  return { networks, ...readPictures(model) };
+}
+
+function addAttackControls(frame, explorer) {
+  const { model } = frame;
+  const names = explorer.networks.map(({ name }) => name);
+  imageChoice(frame, explorer, explorer.images.length);
+  choice(frame, {
+    name: "attack",
+    label: "attack",
+    options: ["FGSM", { value: "PGD", label: `PGD, ${model.get("steps")} steps` }, MINIMUM],
+  });
+  if (names.length > 1) choice(frame, { name: "target", label: "gradient of", options: names });
+  const values = model.get("eps_values");
+  const eps = slider(frame, { name: "eps", label: "strength ε", values, format: shortNumber });
+  const seed = seedButton(frame, "New random draws");
+  return () => {
+    eps.disabled = model.get("attack") === MINIMUM; // it stops as soon as the label is lost
+    const isRandom = explorer.networks.some(({ network }) => network.stochastic);
+    seed.disabled = !isRandom && model.get("attack") !== "PGD";
+  };
+}
+
+function render({ model, el }) {
+  const frame = explorable(model, el, { label: "Networks under attack" });
+  const explorer = readExplorer(model);
+  const { networks, shape, classes } = explorer;
+  const pictures = [attackedView(frame, shape), perturbationView(frame, shape)];
+  if (networks.length > 1) startNewRow(frame);
+  const views = [
+    ...pictures,
+    ...networks.map(({ name }, index) => answerView(frame, name, index, classes)),
+  ];
+  const showControls = addAttackControls(frame, explorer);
+  const changing = ["image", "attack", "target", "eps", "seed"];
+
+  function update() {
+    const names = [...changing, "steps", "num_samples", "eot_samples"];
+    const state = Object.fromEntries(names.map((name) => [name, model.get(name)]));
+    const show = (result) => {
+      for (const view of views) view(result);
+      say(frame, sentence(state, result, explorer));
+    };
+    showControls();
+    inSlices(frame, resultSteps(state, explorer, show));
+  }
+
+  listen(frame, changing, () => nextFrame(frame, update));
+  update();
+  return frame.close;
+}
+
+export default { render };

@@ -1,0 +1,136 @@
+"""Attack trained networks in the page: drag eps, and see what each of them answers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import traitlets
+from torch import Tensor, nn
+
+from robustnb import plots
+from robustnb.attacks.gradient import FGSM, PGD
+from robustnb.attacks.minimal import MinimumNorm
+from robustnb.randomness import seeded
+from robustnb.widgets.network import DType, describe, round_trip, rounded
+from robustnb.widgets.pictures import (
+    check_choice,
+    check_number,
+    drawn_probabilities,
+    picture_traits,
+    stand_in,
+)
+from robustnb.widgets.static import StaticWidget
+
+ATTACKS = ("FGSM", "PGD", "minimum norm")
+EPS_VALUES = tuple(round(0.01 * step, 2) for step in range(31))
+
+
+class AttackExplorer(StaticWidget):
+    """Attack one of several trained networks, and show what all of them say to the picture.
+
+    `models` is a network or a dict of networks by their names, side by side; each is of layers that
+    `robustnb.widgets.network.KINDS` lists and has its weights rounded to `dtype`. `images` (N, C,
+    H, W) are in [0, 1], kept in steps of 1/255, and `labels` (N,) their classes, called `classes`.
+    `target` names the network whose gradient is used. PGD takes `steps` of eps / 4. A stochastic
+    network answers with the mean of `num_samples` draws, and its gradient is the mean of
+    `eot_samples`. `eps`, `attack`, `image` (an index), `target` and `seed` may be set and observed;
+    `eps_values` are those of the slider. Raises ValueError for what cannot be shown.
+    """
+
+    _parts = ("network.js", "attacks.js", "controls.js", "pictures.js")
+    _module = "attack.js"
+    _shared = ("image", "attack", "target", "eps", "seed")
+
+    networks = traitlets.List(traitlets.Dict()).tag(sync=True)
+    pictures = traitlets.Dict().tag(sync=True)
+    labels = traitlets.List(traitlets.Int()).tag(sync=True)
+    classes = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    eps_values = traitlets.List(traitlets.Float()).tag(sync=True)
+    steps = traitlets.Int(10, min=1).tag(sync=True)
+    num_samples = traitlets.Int(100, min=1).tag(sync=True)
+    eot_samples = traitlets.Int(10, min=1).tag(sync=True)
+    image = traitlets.Int(0).tag(sync=True)
+    attack = traitlets.Unicode("FGSM").tag(sync=True)
+    target = traitlets.Unicode().tag(sync=True)
+    eps = traitlets.Float(0.1).tag(sync=True)
+    seed = traitlets.Int(0).tag(sync=True)
+
+    def __init__(
+        self,
+        models: nn.Module | Mapping[str, nn.Module],
+        images: Tensor,
+        labels: Tensor,
+        *,
+        classes: Sequence[str] | None = None,
+        target: str | None = None,
+        eps_values: Sequence[float] = EPS_VALUES,
+        dtype: DType = "float16",
+        **traits: Any,
+    ) -> None:
+        named = {"network": models} if isinstance(models, nn.Module) else dict(models)
+        if not named:
+            raise ValueError("There is no network: AttackExplorer takes one at least.")
+        self._rounded = {name: rounded(model, dtype) for name, model in named.items()}
+        pictures, blobs = picture_traits(self._rounded.values(), images, labels, classes)
+        self._images = round_trip(images, "uint8")
+        networks = []
+        for name, model in named.items():
+            network, texts = describe(model, tuple(images.shape[1:]), dtype)
+            networks.append({"name": name, "network": network})
+            blobs |= texts
+        super().__init__(
+            networks=networks,
+            blobs=blobs,
+            eps_values=[float(value) for value in eps_values],
+            target=next(iter(named)) if target is None else target,
+            **pictures,
+            **traits,
+        )
+
+    @traitlets.validate("attack", "target")
+    def _check_choice(self, proposal: Mapping[str, Any]) -> str:
+        name, value = proposal["trait"].name, proposal["value"]
+        networks = [each["name"] for each in self.networks]
+        check_choice(name, value, ATTACKS if name == "attack" else networks)
+        return value
+
+    @traitlets.validate("image", "eps", "seed")
+    def _check_number(self, proposal: Mapping[str, Any]) -> float:
+        name, value = proposal["trait"].name, proposal["value"]
+        most = {"image": len(self.labels) - 1, "eps": 1, "seed": 2**32 - 1}[name]
+        check_number(name, value, 0, most)
+        return value
+
+    def fallback(self) -> str:
+        """Return the attacked picture and all answers as an inline SVG, and in words."""
+        attacked, probabilities = self._answers()
+        truth = self.classes[self.labels[self.image]]
+        drawing = plots.answers(attacked[0], probabilities, list(self.classes), truth)
+        how = "" if self.attack == "minimum norm" else f" at ε = {self.eps:g}"
+        return stand_in(drawing, f"{self.attack}{how} with the gradient of {self.target}.")
+
+    def _answers(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the attacked image (1, C, H, W) and the class probabilities of each network."""
+        chosen = slice(self.image, self.image + 1)
+        images = self._images[chosen]
+        labels = images.new_tensor(self.labels[chosen]).long()
+        generator = seeded(self.seed)
+        attacked = self._attack()(self._rounded[self.target], images, labels, generator)
+        return attacked, {
+            name: self._answer(model, attacked[0]) for name, model in self._rounded.items()
+        }
+
+    def _answer(self, model: nn.Module, image: Tensor) -> Tensor:
+        """Return the class probabilities, of a stochastic network the mean over its draws."""
+        stochastic = any(hasattr(layer, "generator") for layer in model.modules())
+        draws = self.num_samples if stochastic else 1
+        return drawn_probabilities(model, image, draws, self.seed + 1).mean(0)
+
+    def _attack(self) -> Callable[..., Tensor]:
+        if self.attack == "FGSM":
+            return FGSM(self.eps, self.eot_samples)
+        if self.attack == "PGD":
+            return PGD(self.eps, self.eps / 4, self.steps, eot_samples=self.eot_samples)
+        return MinimumNorm()
+
+    def __repr__(self) -> str:
+        return f"<{self.attack} on {self.target}, eps {self.eps:g}, image {self.image}>"

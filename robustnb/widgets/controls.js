@@ -1,0 +1,347 @@
+// What all explorables share: the frame, the controls under it and small pictures.
+
+// --- Elements
+
+function element(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+}
+
+function svgElement(tag, attributes = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+function longest(texts) {
+  return texts.reduce((first, second) => (second.length > first.length ? second : first), "");
+}
+
+// --- The frame: a picture, a line of text that says what one sees, and the controls
+
+// `label` names the whole for screen readers. A module ends its render with `return frame.close`.
+function explorable(model, el, { label }) {
+  const picture = element("div", { className: "explorable-picture" });
+  const text = element("span", { ariaLive: "polite" });
+  const space = element("span", { ariaHidden: "true" });
+  const line = element("p", { className: "explorable-text" }, text, space);
+  const controls = element("div", { className: "explorable-controls" });
+  const buttons = element("div", { className: "explorable-buttons" });
+  const root = element(
+    "div",
+    { className: "explorable", role: "group", ariaLabel: label },
+    picture,
+    line,
+    controls,
+  );
+  controls.append(buttons);
+  // In its command mode JupyterLab would take the arrow keys for itself.
+  root.addEventListener("keydown", (event) => event.stopPropagation());
+  const frame = { model, root, picture, text, space, controls, buttons, endings: [] };
+  frame.close = () => {
+    frame.waiting = frame.steps = null;
+    frame.endings.forEach((end) => end());
+  };
+  el.append(root);
+  addCopyButton(frame);
+  return frame;
+}
+
+// Calls back at each change of the named traits, until the frame is closed.
+function listen(frame, names, callback) {
+  for (const event of names.map((name) => `change:${name}`)) {
+    frame.model.on(event, callback);
+    frame.endings.push(() => frame.model.off(event, callback));
+  }
+}
+
+// The longest text so far keeps its place free, so that nothing below moves back and forth.
+function say(frame, text) {
+  if (frame.text.textContent !== text) frame.text.textContent = text;
+  reserve(frame, [text]);
+}
+
+// Keeps room for the longest of these texts from the start.
+function reserve(frame, texts) {
+  frame.space.textContent = longest([frame.space.textContent, ...texts]);
+}
+
+// Where there is no kernel, the state is in the page's address.
+function addCopyButton(frame) {
+  const press = () => copyLink(frame);
+  if (frame.model.link) frame.copy = button(frame, { name: "copy", label: "Copy link", press });
+  else frame.buttons.hidden = true;
+}
+
+async function copyLink(frame) {
+  const link = frame.model.link();
+  try {
+    await navigator.clipboard.writeText(link);
+    say(frame, "The link to this setting is copied.");
+  } catch {
+    say(frame, `This setting's link: ${link}`); // the browser keeps the clipboard to itself
+  }
+}
+
+// --- Controls
+
+// A control reads and writes one trait, unless `binding` says otherwise.
+function traitBinding({ model }, name) {
+  return {
+    trait: name,
+    get: () => model.get(name),
+    set: (value) => {
+      model.set(name, value);
+      model.save_changes();
+    },
+  };
+}
+
+// `show` brings a control up to date; it hides itself when its name is in the trait `hidden`.
+function addControl(frame, name, trait, row, show) {
+  const hide = () => {
+    row.hidden = frame.model.get("hidden").includes(name);
+  };
+  frame.controls.insertBefore(row, frame.buttons);
+  listen(frame, ["hidden"], hide);
+  listen(frame, [trait], show);
+  hide();
+  show();
+}
+
+function steppedValues({ min, max, step }) {
+  const count = Math.round((max - min) / step) + 1;
+  return Array.from({ length: count }, (_, i) => Number((min + i * step).toFixed(10)));
+}
+
+function nearestIndex(values, value) {
+  const exact = values.indexOf(value);
+  if (exact >= 0 || typeof value !== "number") return Math.max(0, exact);
+  const distances = values.map((other) => Math.abs(other - value));
+  return distances.indexOf(Math.min(...distances));
+}
+
+// One of a list of values, or of min, min + step, ..., max.
+function slider(frame, { name, label, values, min, max, step, format = String, binding }) {
+  const options = values ?? steppedValues({ min, max, step });
+  const { trait, get, set } = binding ?? traitBinding(frame, name);
+  if (!binding) frame.model.restrict?.(name, (value) => options[nearestIndex(options, value)]);
+  const input = element("input", { type: "range", min: 0, max: options.length - 1, step: 1 });
+  const output = element("output", { ariaLive: "off" }); // the slider itself reads out its value
+  output.style.minWidth = `${longest(options.map(format)).length}ch`;
+  input.addEventListener("input", () => set(options[Number(input.value)]));
+
+  function show() {
+    input.value = nearestIndex(options, get());
+    input.ariaValueText = format(get());
+    output.value = format(get());
+  }
+
+  const named = element("label", {}, element("span", {}, label), input);
+  const row = element("div", { className: "explorable-control" }, named, output);
+  addControl(frame, name, trait, row, show);
+  return input;
+}
+
+// One of `options`, each a value or { value, label }: a row of radio buttons if they are few and
+// short, else a list to unfold.
+function choice(frame, { name, label, options }) {
+  const all = options.map((option) =>
+    typeof option === "object" ? option : { value: option, label: String(option) });
+  frame.model.restrict?.(name, (value) =>
+    all.some((option) => option.value === value) ? value : all[0].value);
+  const letters = all.reduce((total, option) => total + option.label.length + 2, 0);
+  const make = all.length <= 5 && letters <= 48 ? radioChoice : listChoice;
+  make(frame, name, label, all, traitBinding(frame, name));
+}
+
+function listChoice(frame, name, label, options, { trait, get, set }) {
+  const select = element("select", {}, ...options.map((option) => new Option(option.label)));
+  select.addEventListener("change", () => set(options[select.selectedIndex].value));
+  const show = () => {
+    select.selectedIndex = options.findIndex((option) => option.value === get());
+  };
+  const named = element("label", {}, element("span", {}, label), select);
+  const row = element("div", { className: "explorable-control explorable-wide" }, named);
+  addControl(frame, name, trait, row, show);
+}
+
+function radioChoice(frame, name, label, options, binding) {
+  const faces = options.map((option) => element("span", {}, option.label));
+  radioRow(frame, name, label, options, faces, binding);
+}
+
+function radioRow(frame, name, label, options, faces, { trait, get, set }) {
+  const group = `${name}-${Math.random()}`; // of this page alone
+  const inputs = options.map(() => element("input", { type: "radio", name: group }));
+  inputs.forEach((input, i) => input.addEventListener("change", () => set(options[i].value)));
+  const show = () => inputs.forEach((input, i) => {
+    input.checked = options[i].value === get();
+  });
+  const radios = element(
+    "div",
+    { className: "explorable-radios", role: "radiogroup", ariaLabel: label },
+    ...inputs.map((input, i) => element("label", {}, input, faces[i])),
+  );
+  const title = element("span", { ariaHidden: "true" }, label);
+  const row = element("div", { className: "explorable-control explorable-wide" }, title, radios);
+  addControl(frame, name, trait, row, show);
+}
+
+// The index of one of several pictures, chosen by their thumbnails; `labels` name them.
+function pictureChoice(frame, { name, label, pictures, shape, labels }) {
+  const options = pictures.map((_, value) => ({ value }));
+  frame.model.restrict?.(name, (value) => nearestIndex(pictures.map((_, i) => i), value));
+  const faces = pictures.map((pixels, i) => {
+    const canvas = element("canvas", { role: "img", ariaLabel: labels[i] });
+    drawImage(canvas, pixels, shape);
+    return canvas;
+  });
+  radioRow(frame, name, label, options, faces, traitBinding(frame, name));
+}
+
+// Returns the button, whose text a module may change.
+function button(frame, { name, label, press }) {
+  const node = element("button", { type: "button" }, label);
+  node.addEventListener("click", press);
+  const hide = () => {
+    node.hidden = frame.model.get("hidden").includes(name);
+    frame.buttons.hidden = [...frame.buttons.children].every((other) => other.hidden);
+  };
+  frame.buttons.insertBefore(node, frame.copy ?? null);
+  listen(frame, ["hidden"], hide);
+  hide();
+  return node;
+}
+
+// --- Time
+
+// Does the newest work before the next frame is painted, however many events ask for it.
+function nextFrame(frame, work) {
+  if (!frame.waiting) requestAnimationFrame(() => doWaiting(frame));
+  frame.waiting = work;
+  showBusy(frame);
+}
+
+function doWaiting(frame) {
+  const work = frame.waiting;
+  frame.waiting = null;
+  work?.(); // the frame may have been closed
+  showBusy(frame);
+}
+
+const SLICE = 8; // milliseconds of every frame for long work
+
+// Runs a generator in slices, between which the page lives on; newer work ends the older.
+function inSlices(frame, steps) {
+  frame.steps = steps;
+
+  function slice() {
+    const start = performance.now();
+    while (frame.steps === steps && performance.now() - start < SLICE) {
+      if (steps.next().done) frame.steps = null;
+    }
+    if (frame.steps === steps) setTimeout(slice);
+    showBusy(frame);
+  }
+
+  slice();
+}
+
+// Says that the picture is still being computed.
+function showBusy(frame) {
+  frame.picture.ariaBusy = String(Boolean(frame.waiting || frame.steps));
+}
+
+function prefersReducedMotion() {
+  return matchMedia("(prefers-reduced-motion: reduce)").matches;
+}
+
+// --- Pictures
+
+// A part of the picture under a title; several stand side by side where there is room.
+function panel(frame, title, ...children) {
+  frame.picture.classList.add("explorable-panels");
+  const heading = element("div", { className: "explorable-title" }, title);
+  const node = element("div", { className: "explorable-panel" }, heading, ...children);
+  frame.picture.append(node);
+  return node;
+}
+
+// Draws pixels (channels first; one channel is grey) between `low` (black) and `high` (white).
+function drawImage(canvas, pixels, [channels, height, width], { low = 0, high = 1 } = {}) {
+  const image = new ImageData(width, height);
+  const plane = height * width;
+  for (let place = 0; place < plane; place++) {
+    for (let colour = 0; colour < 3; colour++) {
+      const value = pixels[place + (channels === 3 ? colour * plane : 0)];
+      image.data[4 * place + colour] = (255 * (value - low)) / (high - low); // clamped by its type
+    }
+    image.data[4 * place + 3] = 255;
+  }
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+const BAR = { left: 38, step: 22, width: 14, height: 104, top: 8 };
+
+// Draws a bar for each value between 0 and 1 into an <svg>. `labels` stand under the bars,
+// `truth` is the index whose label is underlined, `dots` are lists of values drawn over the bars,
+// and `outline` is one more such list, around them; `description` is the alternative text.
+function drawBars(svg, values, { labels, truth = -1, dots = [], outline, description }) {
+  const highest = values.indexOf(Math.max(...values));
+  const texts = labels ?? Array.from(values, (_, i) => String(i));
+  const [width, height] = [BAR.left + values.length * BAR.step, BAR.height + BAR.top + 20];
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.setAttribute("width", width);
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", description);
+  svg.classList.add("explorable-bars");
+  svg.replaceChildren(
+    ...barLine(width, 1, "100%"),
+    ...barLine(width, 0, "0%"),
+    ...Array.from(values, (value, i) => bar(value, i, i === highest ? "bar highest" : "bar")),
+    svgElement("path", { class: "dots", d: dotPath(dots) }),
+    ...Array.from(outline ?? [], (value, i) => bar(value, i, "outline")),
+    ...Array.from(texts, (text, i) => barLabel(text, i, i === highest, i === truth)),
+  );
+}
+
+function barHeight(value) {
+  return BAR.top + BAR.height * (1 - value);
+}
+
+function barLine(width, value, text) {
+  const y = barHeight(value);
+  return [
+    svgElement("line", { x1: BAR.left, x2: width, y1: y, y2: y }),
+    svgElement("text", { class: "scale", x: BAR.left - 5, y: y + 4 }, text),
+  ];
+}
+
+function bar(value, i, name) {
+  const y = barHeight(value);
+  const height = BAR.top + BAR.height - y;
+  const x = BAR.left + i * BAR.step + (BAR.step - BAR.width) / 2;
+  return svgElement("rect", { class: name, x, y, width: BAR.width, height });
+}
+
+function barLabel(text, i, isHighest, isTruth) {
+  const name = `${isHighest ? "highest" : ""} ${isTruth ? "truth" : ""}`;
+  const place = { x: BAR.left + (i + 0.5) * BAR.step, y: BAR.top + BAR.height + 16 };
+  return svgElement("text", { class: name, ...place }, text);
+}
+
+// All dots are one path, since thousands of elements would be slow; each list has its own place
+// across the width of the bars.
+function dotPath(dots) {
+  const points = dots.flatMap((values, number) => {
+    const x = BAR.left + (BAR.step - BAR.width) / 2 + (BAR.width * (number + 0.5)) / dots.length;
+    return Array.from(values, (value, i) =>
+      `M${(x + i * BAR.step).toFixed(1)} ${barHeight(value).toFixed(1)}h0`);
+  });
+  return points.join("");
+}

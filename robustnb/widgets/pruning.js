@@ -1,0 +1,257 @@
+// A Bayesian network without its noisiest weights, counted and tested in the page.
+
+// --- What is removed; see robustnb/pruning.py
+
+// |mu| / sigma of every weight of a layer, in double precision.
+function signalToNoise(mu, rho) {
+  const ratios = new Float64Array(mu.length);
+  for (let i = 0; i < mu.length; i++) {
+    const ratio = Math.abs(mu[i]) / Math.sqrt(softplusSquared(rho[i]));
+    ratios[i] = Number.isNaN(ratio) ? 0 : ratio; // 0 / 0: neither signal nor noise
+  }
+  return ratios;
+}
+
+// The means, rhos and ratios of all Gaussian layers, and the order in which weights go.
+function readWeights({ layers }, blobs) {
+  const read = ({ mu, rho }) => ({ mu: decodeTensor(mu, blobs), rho: decodeTensor(rho, blobs) });
+  const gaussian = layers.map((layer) => (layer.kind === "gaussian weights" ? read(layer) : null));
+  const parts = gaussian.filter(Boolean).map(({ mu, rho }) => signalToNoise(mu, rho));
+  const ratios = new Float64Array(parts.reduce((total, part) => total + part.length, 0));
+  let start = 0;
+  for (const part of parts) {
+    ratios.set(part, start);
+    start += part.length;
+  }
+  const order = Uint32Array.from(ratios, (_, i) => i);
+  order.sort((one, two) => Number(ratios[one] > ratios[two]) - Number(ratios[one] < ratios[two]));
+  return { gaussian, ratios, order };
+}
+
+// As Python rounds: a half goes to the even neighbour.
+function roundedHalfEven(value) {
+  const up = Math.round(value);
+  return up - value === 0.5 && up % 2 !== 0 ? up - 1 : up;
+}
+
+function numRemoved(rate, { ratios }) {
+  return roundedHalfEven(rate * ratios.length);
+}
+
+// Removed weights are 0 and without noise; the layers that draw nothing stay the network's own.
+function prunedNetwork(network, { layers }, weights, rate) {
+  const removed = new Uint8Array(weights.ratios.length);
+  for (const place of weights.order.subarray(0, numRemoved(rate, weights))) removed[place] = 1;
+  let start = 0;
+  const pruned = network.layers.map((layer, i) => {
+    if (!weights.gaussian[i]) return layer;
+    const { mu, rho } = weights.gaussian[i];
+    const flags = removed.subarray(start, (start += mu.length));
+    const tensors = new Map([
+      [layers[i].mu, mu.map((value, j) => (flags[j] ? 0 : value))],
+      [layers[i].rho, rho.map((value, j) => (flags[j] ? -Infinity : value))],
+    ]);
+    const inputs = i === 0 ? network.input : network.layers[i - 1].shape;
+    return LAYERS[layers[i].kind](layers[i], inputs, (spec) => tensors.get(spec));
+  });
+  return { ...network, layers: pruned };
+}
+
+// --- What is left
+
+// The share of right answers, by the mean weights or by the mean of `count` draws.
+function* accuracySteps(network, { images, labels }, count) {
+  const random = randomGenerator(0);
+  let right = 0;
+  for (let i = 0; i < images.length; i++) {
+    const answer = count
+      ? meanProbabilities(sampleLogits(network, images[i], count, random))
+      : forward(network, images[i]).logits;
+    right += largestIndex(answer) === labels[i];
+    yield;
+  }
+  return right / images.length;
+}
+
+// First the share at this rate, then those of the slider's other rates, each computed once.
+function* pruningSteps({ rate, num_samples: count }, explorer, show) {
+  const { network, description, weights, rates } = explorer;
+  const known = knownShares(explorer, count);
+  for (const each of [rate, ...rates]) {
+    if (!known.has(each)) {
+      const pruned = prunedNetwork(network, description, weights, each);
+      known.set(each, yield* accuracySteps(pruned, explorer, count));
+    }
+    show();
+  }
+}
+
+function knownShares({ shares }, count) {
+  if (!shares.has(count)) shares.set(count, new Map());
+  return shares.get(count);
+}
+
+// --- What is said
+
+function grouped(number) {
+  return String(number).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+}
+
+function cutRatio(rate, weights) {
+  const count = numRemoved(rate, weights);
+  return count === 0 ? 0 : weights.ratios[weights.order[count - 1]];
+}
+
+function answerer(count) {
+  return count ? `the mean of ${count} draws is` : "the mean weights are";
+}
+
+function pruningSentence({ rate, num_samples: count }, explorer) {
+  const { weights, images } = explorer;
+  const total = weights.ratios.length;
+  const removed = numRemoved(rate, weights);
+  const known = knownShares(explorer, count);
+  const isCut = removed > 0 && removed < total;
+  const cut = isCut ? `, all of ${RATIO} up to ${shortNumber(cutRatio(rate, weights))}` : "";
+  const whole = rate && known.has(0) ? ` (unpruned: ${percentage(known.get(0))})` : "";
+  return (
+    `${grouped(removed)} of ${grouped(total)} weights removed${cut}: ${answerer(count)} ` +
+    `right on ${percentage(known.get(rate))} of ${images.length} images${whole}.`
+  );
+}
+
+function longestPruningSentence(explorer, count) {
+  const shares = new Map([[count, new Map([0, 0.5].map((rate) => [rate, 0.999]))]]);
+  return pruningSentence({ rate: 0.5, num_samples: count }, { ...explorer, shares });
+}
+
+// --- What is drawn
+
+const BINS = 56;
+const RATIO = "|μ|/σ".split("").join("\u2060"); // never broken at the end of a line
+
+// Counts the logarithms of the ratios, those of 0 left out; a few at the edges share a bin.
+function binnedRatios({ ratios, order }) {
+  const sorted = Array.from(order, (place) => ratios[place]).filter((ratio) => ratio > 0);
+  const at = (share) => sorted[Math.floor(share * (sorted.length - 1))] ?? 1;
+  const low = Math.log10(Math.max(at(0.005), 1e-4));
+  const high = Math.max(Math.log10(Math.min(at(0.9995), 1e6)), low + 0.1);
+  const counts = new Array(BINS).fill(0);
+  for (const ratio of sorted) {
+    const place = ((Math.log10(ratio) - low) / (high - low)) * BINS;
+    counts[Math.min(BINS - 1, Math.max(0, Math.floor(place)))] += 1;
+  }
+  return { low, high, counts, most: Math.max(...counts) };
+}
+
+function powerTicks(low, high) {
+  const powers = [];
+  for (let power = Math.ceil(low); power <= Math.floor(high); power++) powers.push(power);
+  return powers.map((value) => ({ value, text: String(Number((10 ** value).toPrecision(1))) }));
+}
+
+// The bins left of the cut are removed; the cut itself goes through one of them.
+function ratioView(frame, { weights }) {
+  const svg = svgElement("svg", { class: "explorable-bars" });
+  panel(frame, `Weights by ${RATIO}, the removed ones faint`, svg);
+  const { low, high, counts, most } = binnedRatios(weights);
+  const x = { label: RATIO, low, high, ticks: powerTicks(low, high) };
+  const ticks = [0, most].map((value) => ({ value, text: grouped(value) }));
+  const y = { label: "", low: 0, high: most, ticks };
+  return (rate) => {
+    const cut = edgeOfCut(rate, weights, { low, high });
+    const line = { points: [[cut, 0], [cut, most]], draw: "line", isNew: true };
+    const description = `A histogram of |μ|/σ; ${percentage(rate)} lie left of the cut.`;
+    drawChart(svg, { x, y, series: [line], description });
+    svg.prepend(...binRectangles(counts, most, (cut - low) / (high - low)));
+  };
+}
+
+function edgeOfCut(rate, weights, { low, high }) {
+  const removed = numRemoved(rate, weights);
+  if (removed === weights.ratios.length) return high;
+  return Math.min(high, Math.max(low, Math.log10(cutRatio(rate, weights))));
+}
+
+function binRectangles(counts, most, cut) {
+  const { left, right, top, bottom } = CHART;
+  const step = (CHART.width - left - right) / BINS;
+  return counts.map((count, i) => {
+    const height = (count / most) * (CHART.height - top - bottom);
+    const place = { x: left + i * step, y: CHART.height - bottom - height };
+    const name = (i + 0.5) / BINS < cut ? "bar removed" : "bar";
+    return svgElement("rect", { class: name, ...place, width: step - 0.5, height });
+  });
+}
+
+function shareView(frame, explorer) {
+  const svg = svgElement("svg");
+  panel(frame, `Right answers on ${explorer.images.length} images`, svg);
+  const ticks = [0, 0.5, 1].map((value) => ({ value, text: `${100 * value}%` }));
+  return ({ rate, num_samples: count }) => {
+    const known = knownShares(explorer, count);
+    const points = explorer.rates
+      .filter((each) => known.has(each))
+      .map((each) => [each, known.get(each)]);
+    drawChart(svg, {
+      x: { label: "weights removed", low: 0, high: 1, ticks },
+      y: { label: "", low: 0, high: 1, ticks },
+      series: [
+        { points, draw: "line" },
+        { points: points.filter(([each]) => each === rate), draw: "dots", isNew: true, size: 10 },
+      ],
+      description:
+        points.map(([each, share]) => `${percentage(share)} at ${percentage(each)}`).join(", ") ||
+        "not yet known",
+    });
+  };
+}
+
+// --- Putting it together
+
+function readPruningExplorer(model) {
+  const blobs = model.get("blobs");
+  const description = model.get("network");
+  return {
+    ...readPictures(model),
+    description,
+    network: loadNetwork(description, blobs),
+    weights: readWeights(description, blobs),
+    rates: model.get("rates"),
+    shares: new Map(),
+  };
+}
+
+function addPruningControls(frame, { rates }) {
+  slider(frame, { name: "rate", label: "removed", values: rates, format: percentage });
+  const options = frame.model.get("sample_choices").map((value) => ({
+    value,
+    label: value ? `mean of ${value} draws` : "mean weights",
+  }));
+  choice(frame, { name: "num_samples", label: "answer by", options });
+}
+
+function render({ model, el }) {
+  const frame = explorable(model, el, { label: "Pruning a Bayesian network" });
+  const explorer = readPruningExplorer(model);
+  const drawRatios = ratioView(frame, explorer);
+  const drawShares = shareView(frame, explorer);
+  addPruningControls(frame, explorer);
+  reserve(frame, model.get("sample_choices").map((n) => longestPruningSentence(explorer, n)));
+
+  function update() {
+    const state = { rate: model.get("rate"), num_samples: model.get("num_samples") };
+    drawRatios(state.rate);
+    drawShares(state);
+    inSlices(frame, pruningSteps(state, explorer, () => {
+      drawShares(state);
+      say(frame, pruningSentence(state, explorer));
+    }));
+  }
+
+  listen(frame, ["rate", "num_samples"], () => nextFrame(frame, update));
+  update();
+  return frame.close;
+}
+
+export default { render };

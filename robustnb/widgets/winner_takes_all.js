@@ -1,0 +1,154 @@
+// Blocks of units that compete: who wins in this draw, and what the network says over many.
+
+// --- What is computed
+
+// One pass, with the mask of each competition: what comes out over what went in.
+function* watchedPass({ layers, network }, image, random, scale) {
+  const masks = [];
+  let values = image;
+  for (let i = 0; i < layers.length; i++) {
+    const { output } = network.layers[i].prepare(values, scale)(random);
+    if (layers[i].kind === "winner takes all") {
+      masks.push(output.map((value, place) => (values[place] === 0 ? 0 : value / values[place])));
+    }
+    values = output;
+    yield;
+  }
+  return { masks, logits: values };
+}
+
+function* winnerSteps(state, { networks, images, labels }, show) {
+  const one = networks.find(({ units }) => units === state.units);
+  const image = images[state.image];
+  const scale = { mode: state.mode, temperature: state.temperature };
+  const random = randomGenerator(state.seed);
+  const { masks, logits } = yield* watchedPass(one, image, random, scale);
+  const samples = [logits]; // the pass whose winners are lit is the first of the draws
+  const others = isDrawn(state.mode) ? state.num_samples - 1 : 0;
+  for (const drawn of drawLogits(one.network, image, others, random, scale)) {
+    samples.push(drawn);
+    yield;
+  }
+  show({ masks, samples, one, truth: labels[state.image] });
+}
+
+function isDrawn(mode) {
+  return mode === "sample" || mode === "relaxed";
+}
+
+// The mean over blocks of the largest part that one unit has of the mask.
+function winnersPart(masks, { competitions, units }) {
+  let [sum, count] = [0, 0];
+  masks.forEach((mask, number) => {
+    const positions = product(competitions[number].shape.slice(1));
+    for (const members of blockMembers(mask.length, units, positions)) {
+      sum += Math.max(...members.map((place) => mask[place]));
+      count += 1;
+    }
+  });
+  return sum / count;
+}
+
+// --- What is said
+
+function openingOf({ mode, temperature }, { masks, one }) {
+  const blocks = `blocks of ${one.units}`;
+  if (mode === "argmax") return `In ${blocks} the largest always wins`;
+  if (mode === "sample") return `In ${blocks} one unit each is drawn`;
+  const part = percentage(winnersPart(masks, one));
+  if (mode === "mean") return `In ${blocks} all take part; the strongest have ${part} on average`;
+  const heat = shortNumber(temperature);
+  return `In ${blocks} at temperature ${heat}, winners have ${part} of the mask on average`;
+}
+
+function winnerSentence(state, result, { classes }) {
+  const opening = openingOf(state, result);
+  const answers = countedAnswers(result.samples, classes);
+  return `${opening}. The answer is ${answers}. True class: ${classes[result.truth]}.`;
+}
+
+// --- What is drawn
+
+// The shapes of what competes: one panel for each such layer.
+function competitionsOf(layers, { layers: built }) {
+  return layers.flatMap(({ kind }, i) =>
+    kind === "winner takes all" ? [{ shape: built[i].shape }] : []);
+}
+
+function winnersView(frame, index) {
+  const canvas = tileCanvas();
+  const node = panel(frame, "", canvas);
+  return ({ masks, one }) => {
+    node.hidden = index >= masks.length;
+    if (node.hidden) return;
+    const { shape } = one.competitions[index];
+    const blocks = shape[0] / one.units;
+    const where = shape.length > 1 ? ` at ${product(shape.slice(1))} positions` : "";
+    node.firstChild.textContent = `Layer ${index + 1}: ${blocks} blocks of ${one.units}${where}`;
+    canvas.ariaLabel = `The winners of ${blocks} blocks of ${one.units} units${where}.`;
+    drawTiles(canvas, Array.from(masks[index]), shape, one.units);
+  };
+}
+
+// --- Putting it together
+
+function readNetworks(model) {
+  const blobs = model.get("blobs");
+  return model.get("networks").map(({ units, network: description }) => {
+    const network = loadNetwork(description, blobs);
+    const { layers } = description;
+    return { units, layers, network, competitions: competitionsOf(layers, network) };
+  });
+}
+
+function addWinnerControls(frame, explorer) {
+  const { model } = frame;
+  imageChoice(frame, explorer, explorer.images.length);
+  const units = explorer.networks.map((one) => one.units);
+  if (units.length > 1) choice(frame, { name: "units", label: "units in a block", options: units });
+  choice(frame, {
+    name: "mode",
+    label: "mask",
+    options: [
+      { value: "sample", label: "drawn" },
+      "relaxed",
+      "mean",
+      { value: "argmax", label: "largest" },
+    ],
+  });
+  const values = model.get("temperatures");
+  const heat = { name: "temperature", label: "temperature", values, format: shortNumber };
+  const temperature = slider(frame, heat);
+  const seed = seedButton(frame, "Draw again");
+  return () => {
+    const mode = model.get("mode");
+    temperature.disabled = mode !== "relaxed";
+    seed.disabled = !isDrawn(mode);
+  };
+}
+
+function render({ model, el }) {
+  const frame = explorable(model, el, { label: "Winner takes all" });
+  const explorer = { ...readPictures(model), networks: readNetworks(model) };
+  const most = Math.max(...explorer.networks.map(({ competitions }) => competitions.length));
+  const views = Array.from({ length: most }, (_, index) => winnersView(frame, index));
+  views.push(drawsView(frame, explorer.classes));
+  const showControls = addWinnerControls(frame, explorer);
+  const changing = ["units", "image", "mode", "temperature", "seed"];
+
+  function update() {
+    const names = [...changing, "num_samples"];
+    const state = Object.fromEntries(names.map((name) => [name, model.get(name)]));
+    showControls();
+    inSlices(frame, winnerSteps(state, explorer, (result) => {
+      for (const view of views) view(result);
+      say(frame, winnerSentence(state, result, explorer));
+    }));
+  }
+
+  listen(frame, changing, () => nextFrame(frame, update));
+  update();
+  return frame.close;
+}
+
+export default { render };

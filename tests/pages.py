@@ -1,0 +1,49 @@
+"""Pages of one explorable for tests, and what they show."""
+
+from pathlib import Path
+
+import torch
+from playwright.sync_api import Page, expect
+from torch import Tensor
+
+from robustnb.widgets.static import StaticWidget
+
+LINE = ".explorable [aria-live=polite]"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+def write_page(folder: Path, widget: StaticWidget) -> Path:
+    """Write a page that holds the widget alone, as in a built book."""
+    page = folder / "page.html"
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    body = widget.static_html()
+    page.write_text(f"<!doctype html><html><head>{head}</head><body>{body}</body></html>")
+    return page
+
+
+def said(page: Page, awaited: str) -> str:
+    """Return the line of text as soon as it holds what is awaited."""
+    expect(page.locator(LINE)).to_contain_text(awaited)
+    return page.locator(LINE).text_content() or ""
+
+
+def probabilities(page: Page) -> Tensor:
+    """Return the probabilities shown, as high as their bars are."""
+    return torch.tensor(
+        page.locator(".explorable-bars").evaluate(
+            """(svg) => {
+              const [top, bottom] = [...svg.querySelectorAll("line")].map((one) => one.y1.baseVal);
+              const bars = [...svg.querySelectorAll(".bar")];
+              const whole = bottom.value - top.value;
+              return bars.map((bar) => Number(bar.getAttribute("height")) / whole);
+            }"""
+        )
+    )
+
+
+def check_phone(page: Page) -> None:
+    """Check that a phone's page is no wider than the phone, and that axe-core finds no fault."""
+    from browser import axe_findings  # where pytest has prepared it
+
+    assert axe_findings(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -1,0 +1,313 @@
+"""The attack explorable in Python, and its page in a real browser."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+import traitlets
+from playwright.sync_api import Page, expect
+from torch import Tensor, nn
+
+from robustnb.attacks.gradient import FGSM, PGD
+from robustnb.attacks.minimal import MinimumNorm
+from robustnb.data import load
+from robustnb.defenses.bayesian import BayesianLinear, sample_logits
+from robustnb.models import fully_connected, predict
+from robustnb.randomness import initial_weights, seeded
+from robustnb.training import fit
+from robustnb.widgets.attack import AttackExplorer
+from robustnb.widgets.network import rounded
+
+if TYPE_CHECKING:
+    from browser import Visit
+
+pytest_plugins = ["browser"]
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+LINE = ".explorable [aria-live=polite]"
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, nn.Module]:
+    """Train two small networks on the digits until they are right about most."""
+    data = load("digits")
+    trained: dict[str, nn.Module] = {}
+    for name, layer in (("plain", nn.Linear), ("Bayesian", BayesianLinear)):
+        with initial_weights(0):
+            model = fully_connected("FC-30-20-10", layer=layer)
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+        splits = data.split("train"), data.split("validation")
+        fit(model, *splits, optimizer=optimizer, epochs=5, generator=seeded(0), progress=False)
+        trained[name] = model
+    return trained
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Tensor, Tensor]:
+    images, labels = load("digits").split("test")
+    return images[:6].clone(), labels[:6].clone()
+
+
+@pytest.fixture
+def explorer(models: dict[str, nn.Module], digits: tuple[Tensor, Tensor]) -> AttackExplorer:
+    return AttackExplorer(models, *digits)
+
+
+def write_page(folder: Path, *widgets: AttackExplorer) -> Path:
+    page = folder / "page.html"
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    body = "\n".join(widget.static_html() for widget in widgets)
+    page.write_text(f"<!doctype html><html><head>{head}</head><body>{body}</body></html>")
+    return page
+
+
+@pytest.fixture
+def page_file(explorer: AttackExplorer, tmp_path: Path) -> Path:
+    return write_page(tmp_path, explorer)
+
+
+def shown(page: Page) -> list[list[float]]:
+    """Return the probabilities of each network, as high as its bars are."""
+    page.locator(".explorable-bars .bar").first.wait_for(state="attached")
+    return page.evaluate(
+        """[...document.querySelectorAll(".explorable-bars")].map((svg) => {
+          const [top, bottom] = [...svg.querySelectorAll("line")].map((line) => line.y1.baseVal);
+          const whole = bottom.value - top.value;
+          const bars = [...svg.querySelectorAll(".bar")];
+          return bars.map((bar) => Number(bar.getAttribute("height")) / whole);
+        })"""
+    )
+
+
+def pixels(page: Page, name: str) -> str:
+    canvas = page.get_by_role("img", name=re.compile(name))
+    data: str = canvas.evaluate("canvas => canvas.toDataURL()")
+    return data
+
+
+def line(page: Page) -> str:
+    return page.locator(LINE).first.text_content() or ""
+
+
+# --- in the page
+
+
+def test_probabilities_shown_are_those_of_torch(
+    visit: Visit, page_file: Path, models: dict[str, nn.Module], digits: tuple[Tensor, Tensor]
+) -> None:
+    images, labels = (each[:1] for each in digits)
+    plain, bayesian = (rounded(models[name]) for name in ("plain", "Bayesian"))
+    attacked = FGSM(0.1)(plain, images, labels)
+    with visit(page_file) as page:
+        found = torch.tensor(shown(page))
+        assert re.match("At ε 0.1 the plain network (still )?says ", line(page))
+    assert (found[0] - predict(plain, attacked).softmax(1)[0]).abs().max() < 1e-4
+    draws = sample_logits(bayesian, attacked, 4000, seeded(0)).softmax(-1)[:, 0]
+    error = draws.std(0) / 100**0.5  # of the mean of 100 draws
+    assert ((found[1] - draws.mean(0)).abs() < 5 * error + 1e-3).all()
+
+
+def test_the_line_says_what_the_bars_show(visit: Visit, page_file: Path) -> None:
+    with visit(page_file) as page:
+        plain, bayesian = shown(page)
+        said = re.findall(r"(\w+) network (?:still )?says (\d) \((>?\d+)%\)", line(page))
+        assert [name for name, _, _ in said] == ["plain", "Bayesian"]
+        for (_, top, percent), values in zip(said, (plain, bayesian), strict=True):
+            assert int(top) == values.index(max(values))
+            expected = ">99" if max(values) > 0.995 else str(round(100 * max(values)))
+            assert percent == expected
+
+
+def test_every_control_changes_picture_and_line(visit: Visit, page_file: Path) -> None:
+    with visit(page_file) as page:
+        shown(page)
+        for act in (
+            lambda: page.get_by_role("slider", name="strength ε").press("End"),
+            lambda: page.get_by_label("PGD, 10 steps").check(),
+            lambda: page.get_by_role("radio", name="Bayesian").check(),
+            lambda: page.get_by_label("minimum norm").check(),
+            lambda: page.get_by_role("radio").nth(0).press("ArrowRight"),
+        ):
+            before, bars, said = pixels(page, "attacked"), shown(page), line(page)
+            act()
+            expect(page.locator(LINE).first).not_to_have_text(said)
+            assert pixels(page, "attacked") != before
+            assert shown(page) != bars
+
+
+def test_without_strength_there_is_no_perturbation(visit: Visit, page_file: Path) -> None:
+    with visit(page_file) as page:
+        shown(page)
+        page.get_by_role("slider", name="strength ε").press("Home")
+        page.get_by_role("img", name="No perturbation.").wait_for()
+        expect(page.locator(LINE).first).to_contain_text("At ε 0 the plain network says")
+        assert "still" not in line(page)
+
+
+def test_the_perturbation_is_magnified_as_stated(visit: Visit, page_file: Path) -> None:
+    with visit(page_file) as page:
+        shown(page)
+        expect(page.get_by_text("Perturbation × 10")).to_be_visible()
+        page.get_by_role("slider", name="strength ε").press("End")
+        expect(page.get_by_text("Perturbation × 3.3")).to_be_visible()
+
+
+def test_the_smallest_perturbation_needs_no_strength(visit: Visit, page_file: Path) -> None:
+    with visit(page_file) as page:
+        shown(page)
+        expect(page.get_by_role("slider")).to_be_enabled()
+        page.get_by_label("minimum norm").check()
+        expect(page.get_by_role("slider")).to_be_disabled()
+        opening = "With the smallest perturbation found (root mean square 0."
+        expect(page.locator(LINE).first).to_contain_text(opening)
+
+
+def test_a_seed_gives_the_same_draws_again(
+    visit: Visit, page_file: Path, explorer: AttackExplorer, tmp_path: Path
+) -> None:
+    with visit(page_file) as page:
+        first = shown(page)
+        page.get_by_role("button", name="New random draws").click()
+        page.wait_for_function("location.hash.includes('attack.seed=1')")
+        second = shown(page)
+    assert first[0] == second[0]
+    assert first[1] != second[1]
+    explorer.seed = 1
+    folder = tmp_path / "again"
+    folder.mkdir()
+    with visit(write_page(folder, explorer)) as page:
+        assert shown(page) == second
+
+
+def test_an_address_restores_all_of_it(visit: Visit, page_file: Path) -> None:
+    state = "attack.image=2&attack.attack=PGD&attack.target=Bayesian&attack.eps=0.2&attack.seed=5"
+    address = f"{page_file.resolve().as_uri()}#{state}"
+    with visit(address) as page:
+        linked = shown(page), line(page)
+        expect(page.get_by_label("PGD, 10 steps")).to_be_checked()
+        expect(page.get_by_role("radio", name="Bayesian")).to_be_checked()
+        expect(page.get_by_role("slider")).to_have_attribute("aria-valuetext", "0.2")
+    with visit(address) as page:
+        assert (shown(page), line(page)) == linked
+
+
+def test_a_finger_drags_the_strength_on_a_phone(visit: Visit, page_file: Path) -> None:
+    with visit(page_file, **PHONE) as page:
+        shown(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        slider = page.get_by_role("slider", name="strength ε")
+        slider.scroll_into_view_if_needed()
+        box = slider.bounding_box()
+        assert box is not None
+        page.touchscreen.tap(box["x"] + 0.98 * box["width"], box["y"] + box["height"] / 2)
+        expect(page.locator(LINE).first).to_contain_text("At ε 0.3 ")
+
+
+def test_colour_images_of_one_network(visit: Visit, tmp_path: Path) -> None:
+    with initial_weights(0):
+        layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)]
+    images = torch.rand(2, 3, 8, 8, generator=seeded(0))
+    widget = AttackExplorer(
+        nn.Sequential(*layers),
+        images,
+        torch.tensor([0, 1]),
+        classes=["cat", "dog"],
+        eps_values=[0, 8 / 255],
+        eps=8 / 255,
+    )
+    with visit(write_page(tmp_path, widget)) as page:
+        shown(page)
+        expect(page.locator(LINE).first).to_contain_text(
+            re.compile(r"^At ε 0.0314 the network (still )?says (cat|dog) \(\d+%\)\. True class: c")
+        )
+        expect(page.get_by_role("radio", name="plain")).to_have_count(0)
+        expect(page.get_by_role("button", name="New random draws")).to_be_disabled()
+
+
+def test_without_javascript_a_picture_stands_in(visit: Visit, page_file: Path) -> None:
+    with visit(page_file, java_script_enabled=False) as page:
+        picture = page.get_by_role("img", name=re.compile(r"The true class is .\. plain says"))
+        expect(picture).to_be_visible()
+        text = page.locator(".explorable-text").text_content() or ""
+    assert text.startswith("FGSM at ε = 0.1 with the gradient of plain. The true class is ")
+    assert text.endswith(" The controls need JavaScript.")
+
+
+# --- in Python
+
+
+@pytest.mark.parametrize("attack", ["FGSM", "PGD", "minimum norm"])
+def test_the_stand_in_is_computed_by_torch(
+    models: dict[str, nn.Module], digits: tuple[Tensor, Tensor], attack: str
+) -> None:
+    widget = AttackExplorer(models["Bayesian"], *digits, attack=attack, image=2, num_samples=5)
+    settings = {"FGSM": FGSM(0.1, 10), "PGD": PGD(0.1, 0.025, 10, eot_samples=10)}
+    model, images, labels = rounded(models["Bayesian"]), digits[0][2:3], digits[1][2:3]
+    attacked = settings.get(attack, MinimumNorm())(model, images, labels, seeded(0))
+    mean = sample_logits(model, attacked, 5, seeded(1)).softmax(-1).mean(0)[0]
+    said = f"network says {mean.argmax()} ({mean.max():.2f})"
+    assert said in widget.fallback()
+
+
+def test_equal_explorers_give_the_same_bytes(
+    models: dict[str, nn.Module], digits: tuple[Tensor, Tensor]
+) -> None:
+    one, other = (AttackExplorer(models, *digits).static_html() for _ in range(2))
+    assert one == other
+
+
+def test_python_sets_and_sees_the_controls(explorer: AttackExplorer) -> None:
+    seen: list[Any] = []
+    explorer.observe(lambda change: seen.append((change["name"], change["new"])))
+    explorer.eps = 0.25
+    explorer.set_state({"target": "Bayesian", "attack": "PGD", "image": 3, "seed": 7})
+    assert dict(seen).items() >= {"eps": 0.25, "target": "Bayesian", "image": 3}.items()
+    assert repr(explorer) == "<PGD on Bayesian, eps 0.25, image 3>"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("eps", 1.5, "eps is 1.5: it must be from 0 to 1."),
+        ("eps", -0.1, "eps is -0.1: it must be from 0 to 1."),
+        ("image", 6, "image is 6: it must be from 0 to 5."),
+        ("attack", "CW", "attack is 'CW': it must be one of FGSM, PGD, minimum norm."),
+        ("target", "other", "target is 'other': it must be one of plain, Bayesian."),
+        ("seed", -1, "seed is -1: it must be from 0 to 4294967295."),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(
+    explorer: AttackExplorer, name: str, value: Any, message: str
+) -> None:
+    with pytest.raises(traitlets.TraitError, match=f"^{re.escape(message)}$"):
+        setattr(explorer, name, value)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "labels", "options", "message"),
+    [
+        (nn.LSTM(4, 4), (1, 2, 2), [0], {}, "LSTM cannot run in the page: it must be one of Lin"),
+        ("good", (1, 2, 2), [0, 1], {}, "labels have shape (2,) for 1 images: an attack takes on"),
+        ("good", (2, 2, 1), [0], {}, "images have shape (1, 2, 2, 1): they must be (N, C, H, W)"),
+        ("good", (1, 2, 2), [5], {}, "labels go from 5 to 5: they must be from 0 to 2."),
+        ("good", (1, 2, 2), [0], {"classes": "ab"}, "a network has 3 outputs: it must have 2, "),
+        ({}, (1, 2, 2), [0], {}, "There is no network: AttackExplorer takes one at least."),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(
+    model: Any, shape: tuple[int, ...], labels: list[int], options: Any, message: str
+) -> None:
+    good = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    images = torch.zeros(1, *shape)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        AttackExplorer(good if model == "good" else model, images, torch.tensor(labels), **options)
+
+
+def test_networks_must_agree_about_the_classes() -> None:
+    models = {"a": nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), "b": nn.Flatten()}
+    with pytest.raises(ValueError, match="a network has 3 and 4 outputs: it must have 4"):
+        AttackExplorer(models, torch.zeros(1, 1, 2, 2), torch.tensor([0]))
