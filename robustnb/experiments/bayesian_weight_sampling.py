@@ -41,10 +41,11 @@ PAPER = "bayesian-weight-sampling"
 PROTOCOLS = {
     "smoke": Protocol(
         plain=Training("digits", lr=1e-2, batch_size=32, epochs=25, patience=25),
-        bayesian=Training("digits", lr=1e-4, batch_size=32, epochs=25, patience=25),
+        bayesian=Training("digits", lr=1e-4, batch_size=64, epochs=25, patience=25),
         lambdas=("0",),
         sources=("FC-10", "FC-200-200-10"),
         num_images=300,
+        white_box=PGD(eps=0.05, alpha=0.02, steps=10),
         eot_samples=(1, 10),
         num_attacked=200,
     ),
