@@ -198,7 +198,8 @@ def is_partial(row: Row) -> bool:
     sets = row["settings"].get("sets")
     if sets is None or row["paper"] not in papers():
         return False
-    names = {cell["row"] for cell in published(row["paper"], row["table"])}
+    cells = published(row["paper"])
+    names = {cell["row"] for cell in cells if cell["table"] == row["table"]}
     return bool({n for n in names if " lambda=" in n} - set(sets))
 
 

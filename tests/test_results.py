@@ -359,6 +359,11 @@ def test_an_average_of_fewer_sets_is_compared_with_the_same_sets() -> None:
     assert average["difference"] == pytest.approx(90 - 89.06)
 
 
+def test_an_average_of_our_own_is_no_part_of_a_published_one() -> None:
+    row = measure(PAPER, "controls", "plain, both", "average over 2 sets", unit="%")
+    assert not results.is_partial(row | {"settings": {"sets": ["FC-10 lambda=0"]}})
+
+
 def test_an_average_of_all_sets_is_compared_with_the_printed_one() -> None:
     names = [cell["row"] for cell in results.published("bayesian-weight-sampling", "2")]
     row = measured_average([name for name in dict.fromkeys(names) if name != "average"], 80.0)
