@@ -144,7 +144,7 @@ def test_results_count_the_published_cells(run: Run) -> None:
     ("arguments", "sentence"),
     [
         (["book", "--profile", "big"], "Unknown profile 'big': use one of smoke, laptop, paper."),
-        (["book", "--chapter", "x"], "Unknown chapter 'x': use one of bayesian_weight_sampling"),
+        (["book", "--chapter", "x"], "Unknown chapter 'x': use one of adversarial_examples, "),
         (["serve", "--profile", "big"], "Unknown profile 'big': use one of smoke, laptop, paper."),
         (["reproduce", "x"], "Unknown paper 'x': use one of bayesian-weight-sampling"),
         (

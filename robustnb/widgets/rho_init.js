@@ -131,18 +131,18 @@ function accuracyView(frame, explorer) {
   const heading = panel(frame, "", svg).firstChild;
   const rhos = networks.map(({ rho_init: rho }) => rho);
   const low = 0.1 * Math.floor(9.99 * Math.min(...networks.flatMap((each) => each.accuracies)));
-  const margin = 0.05 * (rhos.at(-1) - rhos[0] || 1); // keeps the outer points off the edge
+  // Evenly spaced, since most of them lie close together.
   const x = {
     label: "rho_init",
-    low: rhos[0] - margin,
-    high: rhos.at(-1) + margin,
-    ticks: rhos.map((value) => ({ value, text: signed(value) })),
+    low: -0.5,
+    high: rhos.length - 0.5,
+    ticks: rhos.map((rho, place) => ({ value: place, text: signed(rho) })),
   };
-  const shares = [low, (1 + low) / 2, 1];
-  const ticks = shares.map((value) => ({ value, text: percentage(value) }));
+  const ticks = [low, (1 + low) / 2, 1].map((value) => ({ value, text: percentage(value) }));
   return (state) => {
     heading.textContent = `Accuracy of ${plural(state.num_samples)}, ${images.length} images`;
-    const points = rhos.map((rho) => [rho, accuracyAt({ ...state, rho_init: rho }, explorer)]);
+    const shares = rhos.map((rho) => accuracyAt({ ...state, rho_init: rho }, explorer));
+    const points = [...shares.entries()];
     drawChart(svg, {
       x,
       y: { label: "", low, high: 1, ticks },
@@ -152,7 +152,7 @@ function accuracyView(frame, explorer) {
         { points: [points[rhos.indexOf(state.rho_init)]], draw: "dots", isNew: true, size: 10 },
       ],
       description: points
-        .map(([rho, share]) => `${percentage(share)} at ${signed(rho)}`)
+        .map(([place, share]) => `${percentage(share)} at ${signed(rhos[place])}`)
         .join(", "),
     });
   };
