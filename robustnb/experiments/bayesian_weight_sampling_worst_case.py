@@ -13,6 +13,7 @@ from robustnb.attacks.gradient import PGD
 from robustnb.defenses.bayesian import bayesian_layers, sample_logits
 from robustnb.experiments.bayesian_weight_sampling_controls import trained_control
 from robustnb.experiments.bayesian_weight_sampling_pieces import (
+    DEFENDER,
     Protocol,
     bayesian_column,
     bayesian_network,
@@ -22,7 +23,7 @@ from robustnb.experiments.bayesian_weight_sampling_pieces import (
     standard_column,
 )
 from robustnb.experiments.pieces import Piece, result
-from robustnb.models import predict
+from robustnb.models import fully_connected, predict
 from robustnb.randomness import seeded
 
 RHO_INITS = (-30.0, -3.0, -2.0)
@@ -107,8 +108,9 @@ def num_images(protocol: Protocol) -> int:
 
 def attacked_pieces(protocol: Protocol, seed: int) -> dict[tuple[str, str], Piece]:
     """Name every attack on every network as a piece, by the network's column and the attack."""
+    cost = sum(p.numel() for p in fully_connected(DEFENDER).parameters()) / 10
     return {
-        (column, name): Piece(attack, (protocol, column, name, seed))
+        (column, name): Piece(attack, (protocol, column, name, seed), cost)
         for column in columns(protocol)
         for name in (*attacks(protocol), ELSEWHERE)
     }

@@ -32,7 +32,8 @@ class StaticWidget(anywidget.AnyWidget):
     all files of this folder or paths. Together they are one ES module: they import nothing, and
     the last line is `export default { render };`. Traits that the module reads are tagged with
     `sync=True`; those in `_shared` (numbers, texts or bools) are kept in the page's address as
-    `#name.trait=value`. Without JavaScript the page shows `fallback()`.
+    `#name.trait=value`. Without JavaScript the page shows `fallback()`. A keyword that is no trait
+    raises TypeError.
     """
 
     _parts: ClassVar[tuple[str | Path, ...]] = ("controls.js",)
@@ -62,6 +63,12 @@ class StaticWidget(anywidget.AnyWidget):
                 f"but for the module's last line '{_EXPORT}'"
             )
         return [*parts, module]
+
+    def __init__(self, **traits: Any) -> None:
+        if unknown := sorted(traits.keys() - set(self.trait_names())):
+            known = ", ".join(sorted(self._own_traits() - traits.keys()))
+            raise TypeError(f"{type(self).__name__} has no {unknown[0]!r}: it also takes {known}.")
+        super().__init__(**traits)
 
     @traitlets.default("name")
     def _default_name(self) -> str:
@@ -107,9 +114,12 @@ class StaticWidget(anywidget.AnyWidget):
         return text.replace("</", r"<\/").replace("<!--", r"\u003c!--")
 
     def _static_state(self) -> dict[str, Any]:
-        names = set(self.keys) - set(anywidget.AnyWidget.class_trait_names()) - {"blobs"}
-        state: dict[str, Any] = self.get_state([n for n in names if not n.startswith("_")])
+        state: dict[str, Any] = self.get_state(list(self._own_traits()))
         return state
+
+    def _own_traits(self) -> set[str]:
+        names = set(self.keys) - set(anywidget.AnyWidget.class_trait_names()) - {"blobs"}
+        return {name for name in names if not name.startswith("_")}
 
     def _address(self) -> dict[str, dict[str, Any]]:
         """Return, for each key of the address, the trait that it stands for."""

@@ -1,0 +1,119 @@
+"""An explorable with a kernel behind it, in a real JupyterLab."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import nbformat
+import pytest
+from pages import LINE
+from playwright.sync_api import Locator, Page, expect
+
+if TYPE_CHECKING:
+    from browser import Visit
+
+pytest_plugins = ["browser"]
+pytest.importorskip("jupyterlab")
+
+MOST = 120_000  # milliseconds, for a busy machine
+
+CELLS = (
+    """import torch
+from robustnb.widgets.bang import BangExplorer
+explorer = BangExplorer({"first": torch.tensor([1.0, 0.1, 0.02, 0.5])}, eps=0.5)
+explorer""",
+    "explorer.eps = 0.2",
+    "explorer.eps = 7",
+    "print(f'Python has {explorer.eps:g}.')",
+)
+
+
+@pytest.fixture
+def notebook_address(tmp_path: Path) -> Iterator[str]:
+    """Serve a notebook in JupyterLab, which asks no other host for news."""
+    settings = tmp_path / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    quiet = {"fetchNews": "false", "checkForUpdates": False}
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = [nbformat.v4.new_code_cell(cell) for cell in CELLS]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "try.ipynb")
+    port = _free_port()
+    server = subprocess.Popen(_command(port), cwd=tmp_path, env=os.environ | _folders(tmp_path))
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/api", server)
+        yield f"http://127.0.0.1:{port}/lab/tree/try.ipynb"
+    finally:
+        server.terminate()  # and its kernel with it
+        server.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _command(port: int) -> list[str]:
+    server = {"ip": "127.0.0.1", "port": port, "port_retries": 0, "token": "", "allow_root": True}
+    options = [f"--ServerApp.{name}={value}" for name, value in server.items()]
+    return [sys.executable, "-m", "jupyterlab", "--no-browser", "--log-level=ERROR", *options]
+
+
+def _folders(folder: Path) -> dict[str, str]:
+    """Keep the settings of whoever runs the test out of it, and theirs as they are."""
+    names = [f"JUPYTER_{kind}_DIR" for kind in ("CONFIG", "DATA", "RUNTIME")]
+    own = {name: str(folder / name) for name in [*names, "JUPYTERLAB_WORKSPACES_DIR"]}
+    return own | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
+
+
+def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + MOST / 1000
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            urlopen(address).close()
+            return
+        except URLError:
+            time.sleep(0.1)
+    raise RuntimeError(f"JupyterLab did not answer at {address}.")
+
+
+def run_next(page: Page, number: int) -> Locator:
+    """Run the notebook's next cell, and return it when it has run."""
+    cell = page.locator(".jp-Notebook-cell").nth(number)
+    page.keyboard.press("Shift+Enter")
+    expect(cell.locator(".jp-InputPrompt").first).to_have_text(f"[{number + 1}]:", timeout=MOST)
+    return cell
+
+
+def test_an_explorable_and_its_kernel_stay_in_step(visit: Visit, notebook_address: str) -> None:
+    with visit(notebook_address) as page:
+        status = page.locator("#jp-main-statusbar", has_text="| Idle")
+        status.wait_for(timeout=MOST)
+        page.locator(".jp-Notebook-cell .jp-InputPrompt").first.click()
+        explorer = run_next(page, 0)
+        slider = explorer.get_by_label("ε")
+        expect(explorer.locator(LINE)).to_contain_text("ε 0.5", timeout=MOST)
+
+        run_next(page, 1)
+        expect(explorer.locator(LINE)).to_contain_text("ε 0.2")
+        expect(slider).to_have_value("40")
+
+        expect(run_next(page, 2)).to_contain_text("TraitError: eps is 7.0: it must be from 0 to 1.")
+        expect(slider).to_have_value("40")
+
+        slider.press("ArrowRight")  # in command mode it would be the notebook's
+        expect(explorer.locator(LINE)).to_contain_text("ε 0.205")
+        page.locator(".jp-Notebook-cell .jp-InputPrompt").nth(3).click()
+        expect(run_next(page, 3)).to_contain_text("Python has 0.205.")
