@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from urllib.request import urlopen
 
 import nbformat
 import pytest
+from browser import axe_findings
 from pages import LINE
 from playwright.sync_api import Locator, Page, expect
 
@@ -28,23 +30,25 @@ pytest.importorskip("jupyterlab")
 MOST = 120_000  # milliseconds, for a busy machine
 
 CELLS = (
-    """import torch
+    """import ipywidgets, torch
 from robustnb.widgets.bang import BangExplorer
 explorer = BangExplorer({"first": torch.tensor([1.0, 0.1, 0.02, 0.5])}, eps=0.5)
-explorer""",
+text = ipywidgets.Label()
+ipywidgets.dlink((explorer, "eps"), (text, "value"), lambda eps: f"Python has {eps:g}.")
+ipywidgets.VBox([explorer, text])""",
     "explorer.eps = 0.2",
     "explorer.eps = 7",
-    "print(f'Python has {explorer.eps:g}.')",
 )
 
 
 @pytest.fixture
 def notebook_address(tmp_path: Path) -> Iterator[str]:
-    """Serve a notebook in JupyterLab, which asks no other host for news."""
+    """Serve a notebook in JupyterLab, in its dark theme; it asks no other host for news."""
     settings = tmp_path / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     quiet = {"fetchNews": "false", "checkForUpdates": False}
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+    (settings / "themes.jupyterlab-settings").write_text('{"theme": "JupyterLab Dark"}')
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     cells = [nbformat.v4.new_code_cell(cell) for cell in CELLS]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "try.ipynb")
@@ -97,6 +101,17 @@ def run_next(page: Page, number: int) -> Locator:
     return cell
 
 
+def colours(explorer: Locator) -> list[list[int]]:
+    """Return the colour under the controls and that of the line around them, as RGB."""
+    found = explorer.locator(".explorable-controls").evaluate(
+        """(controls) => {
+          const { backgroundColor, borderTopColor } = getComputedStyle(controls);
+          return [backgroundColor, borderTopColor];
+        }"""
+    )
+    return [[int(number) for number in re.findall(r"\d+", colour)[:3]] for colour in found]
+
+
 def test_an_explorable_and_its_kernel_stay_in_step(visit: Visit, notebook_address: str) -> None:
     with visit(notebook_address) as page:
         status = page.locator("#jp-main-statusbar", has_text="| Idle")
@@ -115,5 +130,9 @@ def test_an_explorable_and_its_kernel_stay_in_step(visit: Visit, notebook_addres
 
         slider.press("ArrowRight")  # in command mode it would be the notebook's
         expect(explorer.locator(LINE)).to_contain_text("ε 0.205")
-        page.locator(".jp-Notebook-cell .jp-InputPrompt").nth(3).click()
-        expect(run_next(page, 3)).to_contain_text("Python has 0.205.")
+        expect(explorer).to_contain_text("Python has 0.205.")
+
+        ground, edge = colours(explorer)
+        assert sum(ground) < 3 * 128
+        assert max(abs(one - other) for one, other in zip(ground, edge, strict=True)) > 20
+        assert axe_findings(page, ".explorable") == []

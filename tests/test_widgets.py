@@ -211,6 +211,15 @@ def test_bad_input_gets_one_sentence(
         sweep(blank, **arguments)
 
 
+def test_a_keyword_that_is_no_trait_is_refused() -> None:
+    message = (
+        "Frames has no 'picturs': "
+        "it also takes descriptions, hidden, name, pictures, positions, sliders."
+    )
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        Frames(picturs=[])
+
+
 def test_draw_must_return_a_drawing() -> None:
     message = r"^draw\(eps=1\) must return a Drawing, got a value of type NoneType$"
     with pytest.raises(TypeError, match=message):
