@@ -17,7 +17,6 @@ from urllib.request import urlopen
 
 import nbformat
 import pytest
-from browser import axe_findings
 from pages import LINE
 from playwright.sync_api import Locator, Page, expect
 
@@ -113,6 +112,8 @@ def colours(explorer: Locator) -> list[list[int]]:
 
 
 def test_an_explorable_and_its_kernel_stay_in_step(visit: Visit, notebook_address: str) -> None:
+    from browser import axe_findings  # where pytest has prepared it
+
     with visit(notebook_address) as page:
         status = page.locator("#jp-main-statusbar", has_text="| Idle")
         status.wait_for(timeout=MOST)
