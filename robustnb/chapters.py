@@ -125,7 +125,7 @@ def execute(chapters: Sequence[Chapter], say: Say = click.echo) -> None:
         while waiting or running:
             while waiting and len(running) < at_once:
                 say(f"{waiting[0].name}: executing at profile {waiting[0].profile}")
-                running.append(_start(waiting.pop(0), one_thread=at_once > 1))
+                running.append(_start(waiting.pop(0), at_once))
             time.sleep(0.1)
             running = [run for run in running if not _is_done(run, say)]
     finally:
@@ -181,15 +181,17 @@ def write_notebook(path: Path, notebook: Notebook) -> None:
     write_whole(path, json.dumps(notebook, ensure_ascii=False, indent=1) + "\n")
 
 
-def _start(chapter: Chapter, one_thread: bool) -> _Run:
+def _start(chapter: Chapter, at_once: int) -> _Run:
     chapter.folder.mkdir(parents=True, exist_ok=True)
     ipython = chapter.folder.parent / "ipython"
     (ipython / "profile_default").mkdir(parents=True, exist_ok=True)
     write_whole(ipython / "profile_default" / "ipython_kernel_config.py", _KERNEL_CONFIG)
     # Progress bars belong in a terminal, not on a page.
     environment = os.environ | {"IPYTHONDIR": str(ipython), "TQDM_DISABLE": "1"}
-    if one_thread:
-        environment |= {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
+    if at_once > 1:
+        # Two processes at least, so that no core is idle when the other chapters are done.
+        processes = max(2, (os.cpu_count() or 1) // at_once)
+        environment |= {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": str(processes)}
     command = [sys.executable, "-m", "papermill", str(chapter.source), str(_partial(chapter))]
     command += ["-p", "profile", chapter.profile, "--cwd", str(chapter.source.parent)]
     command += ["--kernel", "python3", "--language", "python"]
