@@ -38,7 +38,8 @@ def page_file(built_book: Path, request: pytest.FixtureRequest) -> Path:
 
 
 def picture(widget: Locator) -> str:
-    """Return what a widget shows, apart from its sliders and texts."""
+    """Return what a widget shows once it is done, apart from its sliders and texts."""
+    expect(widget.locator("[aria-busy=true]")).to_have_count(0, timeout=30_000)
     return str(
         widget.evaluate("""root => [
             ...Array.from(root.querySelectorAll("svg"), drawn => drawn.outerHTML),
