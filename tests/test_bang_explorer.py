@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 import traitlets
-from pages import LINE, PHONE, check_phone, write_page
+from pages import LINE, PHONE, check_open_to_all, write_page
 from playwright.sync_api import Page, expect
 from torch import Tensor
 
@@ -156,7 +156,7 @@ def test_an_address_restores_all_of_it(visit: Visit, page_file: Path) -> None:
 def test_it_fits_a_phone_and_is_open_to_all(visit: Visit, page_file: Path) -> None:
     with visit(page_file, **PHONE) as page:
         drawn(page)
-        check_phone(page)
+        check_open_to_all(page)
 
 
 def test_without_javascript_there_is_a_picture(visit: Visit, page_file: Path) -> None:

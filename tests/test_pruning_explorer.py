@@ -12,6 +12,7 @@ import torch
 import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
+from pages import PHONE, check_open_to_all
 from playwright.sync_api import Page, expect
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 pytest_plugins = ["browser"]
 
 LINE = ".explorable [aria-live=polite]"
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 # Every draw is one standard deviation above the mean, so that torch can be given the same.
 PRUNED = """([{ network: description, blobs }, image, rate]) => {
   const weights = readWeights(description, blobs);
@@ -184,13 +184,8 @@ def test_a_histogram_counts_every_ratio(visit: Visit, page_file: Path, model: nn
 def test_axe_finds_nothing(
     visit: Visit, page_file: Path, options: dict[str, Any], scheme: str
 ) -> None:
-    from browser import axe_findings
-
     with visit(page_file, **options) as page:
-        page.evaluate(f"document.documentElement.style.colorScheme = '{scheme}'")
-        assert axe_findings(page) == []
-        width = page.viewport_size["width"]  # type: ignore[index]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        check_open_to_all(page, scheme)
 
 
 def test_without_javascript_there_is_a_picture(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import traitlets
+from pages import PHONE, check_open_to_all
 from playwright.sync_api import Page, expect
 from scipy import stats
 from torch import Tensor, nn
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 pytest_plugins = ["browser"]
 
 LINE = ".explorable [aria-live=polite]"
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 RHOS = (-9, -2.5, -1)
 TRAITS = ("rho_init", "num_samples", "image", "seed")
 
@@ -202,13 +202,8 @@ def test_nothing_moves_by_itself_for_those_who_prefer_it(visit: Visit, page_file
 def test_axe_finds_nothing(
     visit: Visit, page_file: Path, options: dict[str, Any], scheme: str
 ) -> None:
-    from browser import axe_findings
-
     with visit(page_file, **options) as page:
-        page.evaluate(f"document.documentElement.style.colorScheme = '{scheme}'")
-        assert axe_findings(page) == []
-        width = page.viewport_size["width"]  # type: ignore[index]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        check_open_to_all(page, scheme)
 
 
 def test_without_javascript_there_is_a_picture(visit: Visit, page_file: Path) -> None:

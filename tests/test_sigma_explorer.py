@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 import traitlets
-from pages import LINE, PHONE, check_phone, probabilities, said, write_page
+from pages import LINE, PHONE, check_open_to_all, probabilities, said, write_page
 from playwright.sync_api import Page, expect
 from torch import Tensor, nn
 
@@ -165,7 +165,7 @@ def test_an_address_restores_all_of_it(visit: Visit, page_file: Path) -> None:
 def test_it_fits_a_phone_and_is_open_to_all(visit: Visit, page_file: Path) -> None:
     with visit(page_file, **PHONE) as page:
         settled(page)
-        check_phone(page)
+        check_open_to_all(page)
 
 
 def test_feature_maps_have_a_tile_each(visit: Visit, tmp_path: Path) -> None:

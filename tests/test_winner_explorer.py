@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import traitlets
-from pages import LINE, PHONE, check_phone, probabilities, said, write_page
+from pages import LINE, PHONE, check_open_to_all, probabilities, said, write_page
 from playwright.sync_api import Page, expect
 from torch import Tensor, nn
 
@@ -192,7 +192,7 @@ def test_feature_maps_compete_at_each_position(visit: Visit, tmp_path: Path) -> 
 def test_it_fits_a_phone_and_is_open_to_all(visit: Visit, page_file: Path) -> None:
     with visit(page_file, **PHONE) as page:
         settled(page)
-        check_phone(page)
+        check_open_to_all(page)
 
 
 def test_without_javascript_there_is_a_picture(visit: Visit, page_file: Path) -> None:

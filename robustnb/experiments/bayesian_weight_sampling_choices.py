@@ -1,16 +1,14 @@
 """What hangs on what Zhang & Chen (2020) leave open: the attack's step, and the ELBO's scaling."""
 
 import math
-import time
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import nn
 
 from robustnb.data import load
-from robustnb.defenses.bayesian import BayesianLinear, NegativeELBO, sample_logits
+from robustnb.defenses.bayesian import BayesianLinear, NegativeELBO
 from robustnb.experiments.bayesian_weight_sampling_controls import (
     Initialisation,
     variational_network,
@@ -24,16 +22,16 @@ from robustnb.experiments.bayesian_weight_sampling_pieces import (
     Trained,
     Training,
     bayesian_column,
-    ensemble_accuracy,
+    evaluate_draws,
     evaluated_pieces,
-    image_sets,
+    num_weights,
     perturbed_piece,
     score_draws,
     train_network,
 )
 from robustnb.experiments.pieces import Piece, result
 from robustnb.models import fully_connected
-from robustnb.randomness import initial_weights, seeded
+from robustnb.randomness import initial_weights
 
 ALPHAS = (0.0125, 0.025, 0.05, 0.1, 0.25)  # steps of the attack, in pixel units of [0, 1]
 MOST_IMAGES = 1_000  # of each set that is made with another step
@@ -115,11 +113,7 @@ def copy_weights(plain: nn.Sequential, variational: nn.Sequential) -> None:
 def evaluate_choice(protocol: Protocol, choice: Choice, seed: int) -> Evaluated:
     """Measure single weight draws of a network trained by another reading."""
     model = result(_trained(choice, seed)).model
-    started, accuracies = time.perf_counter(), {}
-    draw = partial(sample_logits, model, num_samples=NUM_SAMPLES, generator=seeded(seed))
-    for name, (images, labels) in image_sets(protocol, seed):
-        accuracies[name] = {1: ensemble_accuracy(draw(images=images), labels, 1)}
-    return Evaluated(accuracies, time.perf_counter() - started)
+    return evaluate_draws(model, replace(protocol, ensembles=(1, NUM_SAMPLES)), seed)
 
 
 def trained_pieces(protocol: Protocol, seed: int) -> list[Piece]:
@@ -155,5 +149,4 @@ def step_pieces(protocol: Protocol, seed: int) -> dict[tuple[float, str], Piece]
 
 
 def _trained(choice: Choice, seed: int) -> Piece:
-    weights = sum(p.numel() for p in fully_connected(DEFENDER).parameters())
-    return Piece(train_choice, (choice, seed), cost=2 * weights)
+    return Piece(train_choice, (choice, seed), cost=2 * num_weights(DEFENDER))

@@ -4,7 +4,6 @@ Plain networks get the variational network's step, its initial weights, or both;
 lose their noise at test time; and the attacked networks train with the variational step too.
 """
 
-import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -23,8 +22,9 @@ from robustnb.experiments.bayesian_weight_sampling_pieces import (
     Training,
     bayesian_column,
     bayesian_network,
+    evaluate_pass,
     evaluated_pieces,
-    image_sets,
+    num_weights,
     perturbed_piece,
     plain_piece,
     train_network,
@@ -94,11 +94,9 @@ def matched(protocol: Protocol) -> Protocol:
 
 
 def train_control(control: Control, seed: int) -> Trained:
-    """Train a plain network of the defender's size as `control` says."""
-    with initial_weights(seed):
-        model = fully_connected(DEFENDER, scale=PIXEL_RANGE)
-    if control.initialisation == "variational":
-        copy_means(variational_network(TABLE_RHO_INIT, seed), model)
+    """Train a plain network of the defender's size from the variational network's means."""
+    model = fully_connected(DEFENDER, scale=PIXEL_RANGE)
+    copy_means(variational_network(TABLE_RHO_INIT, seed), model)
     loss = RegularizedCrossEntropy(float(control.strength))
     return train_network(control.training, model, loss, score_accuracy, seed)
 
@@ -121,27 +119,20 @@ def copy_means(variational: nn.Sequential, plain: nn.Sequential) -> None:
 
 def evaluate_control(protocol: Protocol, control: Control, seed: int) -> Evaluated:
     """Measure a control on clean images and on the protocol's perturbed ones."""
-    return _evaluate(result(_trained(control, seed)).model, protocol, seed)
+    return evaluate_pass(result(_trained(control, seed)).model, protocol, seed)
 
 
 def evaluate_means(protocol: Protocol, rho_init: float, seed: int) -> Evaluated:
     """Measure a variational network whose weights stay at their means."""
     model = mean_network(bayesian_network(protocol, rho_init, seed).model)
-    return _evaluate(model, protocol, seed)
-
-
-def _evaluate(model: nn.Module, protocol: Protocol, seed: int) -> Evaluated:
-    started, sets = time.perf_counter(), image_sets(protocol, seed)
-    accuracies = {name: {1: score_accuracy(model, *images)} for name, images in sets}
-    return Evaluated(accuracies, time.perf_counter() - started)
+    return evaluate_pass(model, protocol, seed)
 
 
 def trained_pieces(protocol: Protocol, seed: int) -> list[Piece]:
     """Return what the controls train."""
     same = matched(protocol)
-    sources = [*same.sets.values(), (DEFENDER, "0")]
     return [_trained(control, seed) for control in controls(protocol).values()] + [
-        plain_piece(same.plain, *source, seed) for source in sources
+        plain_piece(same.plain, *source, seed) for source in same.sets.values()
     ]
 
 
@@ -204,5 +195,6 @@ def mean_weights(rho_init: float) -> str:
 
 
 def _trained(control: Control, seed: int) -> Piece:
-    weights = sum(p.numel() for p in fully_connected(DEFENDER).parameters())
-    return Piece(train_control, (control, seed), cost=weights)
+    if control.initialisation == "pytorch":
+        return plain_piece(control.training, DEFENDER, control.strength, seed)
+    return Piece(train_control, (control, seed), cost=num_weights(DEFENDER))

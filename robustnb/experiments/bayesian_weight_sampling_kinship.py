@@ -21,6 +21,7 @@ from robustnb.experiments.bayesian_weight_sampling_pieces import (
     ensemble_accuracy,
     fool,
     images_to_perturb,
+    num_weights,
     train_network,
 )
 from robustnb.experiments.bayesian_weight_sampling_worst_case import columns, draws, network
@@ -88,5 +89,4 @@ def evaluated_pieces(protocol: Protocol, seed: int) -> dict[str, Piece]:
 
 
 def _source(training: Training, name: str, seed: int) -> Piece:
-    weights = sum(p.numel() for p in fully_connected(name).parameters())
-    return Piece(train_source, (training, name, seed), cost=weights)
+    return Piece(train_source, (training, name, seed), cost=num_weights(name))

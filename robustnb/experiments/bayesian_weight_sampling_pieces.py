@@ -184,7 +184,11 @@ def images_to_perturb(dataset: str, num_images: int) -> Split:
 
 def evaluate_plain(protocol: Protocol, strength: str, seed: int) -> Evaluated:
     """Measure a plain network of the defender's size on clean and on perturbed images."""
-    model = plain_network(protocol, strength, seed).model
+    return evaluate_pass(plain_network(protocol, strength, seed).model, protocol, seed)
+
+
+def evaluate_pass(model: nn.Module, protocol: Protocol, seed: int) -> Evaluated:
+    """Measure one pass of a network that draws nothing, on every image set."""
     started, sets = time.perf_counter(), image_sets(protocol, seed)
     accuracies = {name: {1: score_accuracy(model, *images)} for name, images in sets}
     return Evaluated(accuracies, time.perf_counter() - started)
@@ -193,6 +197,11 @@ def evaluate_plain(protocol: Protocol, strength: str, seed: int) -> Evaluated:
 def evaluate_bayesian(protocol: Protocol, rho_init: float, rate: int, seed: int) -> Evaluated:
     """Measure ensembles of weight draws after pruning `rate` percent of the weights."""
     model = prune(bayesian_network(protocol, rho_init, seed).model, rate / 100)
+    return evaluate_draws(model, protocol, seed)
+
+
+def evaluate_draws(model: nn.Module, protocol: Protocol, seed: int) -> Evaluated:
+    """Measure ensembles of a network's weight draws on every image set."""
     started, generator, accuracies = time.perf_counter(), seeded(seed), {}
     for name, (images, labels) in image_sets(protocol, seed):
         logits = sample_logits(model, images, max(protocol.ensembles), generator)
@@ -275,23 +284,23 @@ def _plain(training: Training, name: str, strength: str, seed: int) -> Trained:
 
 
 def plain_piece(training: Training, name: str, strength: str, seed: int) -> Piece:
-    return Piece(train_plain, (training, name, strength, seed), cost=_weights(name))
+    return Piece(train_plain, (training, name, strength, seed), cost=num_weights(name))
 
 
 def bayesian_piece(protocol: Protocol, rho_init: float, seed: int) -> Piece:
     arguments = (protocol.bayesian, rho_init, seed)
-    return Piece(train_bayesian, arguments, cost=2 * _weights(DEFENDER))
+    return Piece(train_bayesian, arguments, cost=2 * num_weights(DEFENDER))
 
 
 def perturbed_piece(protocol: Protocol, name: str, seed: int) -> Piece:
     network, strength = protocol.sets[name]
     arguments = (protocol.plain, protocol.attack, protocol.num_images, network, strength, seed)
-    return Piece(perturb, arguments, cost=_weights(network) / 10)
+    return Piece(perturb, arguments, cost=num_weights(network) / 10)
 
 
 def evaluated_pieces(protocol: Protocol, seed: int) -> dict[str, Piece]:
     plain, bayesian = partial(Piece, evaluate_plain), partial(Piece, evaluate_bayesian)
-    cost = len(protocol.sets) * max(protocol.ensembles) * _weights(DEFENDER) / 1000
+    cost = len(protocol.sets) * max(protocol.ensembles) * num_weights(DEFENDER) / 1000
     return (
         {standard_column(s): plain((protocol, s, seed)) for s in protocol.lambdas}
         | {bayesian_column(r): bayesian((protocol, r, 0, seed), cost) for r in protocol.rho_inits}
@@ -305,14 +314,15 @@ def evaluated_pieces(protocol: Protocol, seed: int) -> dict[str, Piece]:
 def white_box_pieces(protocol: Protocol, seed: int) -> dict[tuple[str, int], Piece]:
     """Name every white-box attack as a piece, by the network's column and the EOT samples."""
     plain, bayesian = partial(Piece, attack_plain_white_box), partial(Piece, attack_white_box)
-    cost = 10 * _weights(DEFENDER) / 1000
+    cost = 10 * num_weights(DEFENDER) / 1000
     attacked = product(protocol.rho_inits, protocol.eot_samples)
     return {(standard_column(s), 1): plain((protocol, s, seed), cost) for s in protocol.lambdas} | {
         (bayesian_column(r), k): bayesian((protocol, r, k, seed), k * cost) for r, k in attacked
     }
 
 
-def _weights(name: str) -> float:
+def num_weights(name: str) -> int:
+    """Return the number of weights and biases of a network, by which its pieces' costs go."""
     return sum(p.numel() for p in fully_connected(name).parameters())
 
 

@@ -11,23 +11,23 @@ from torch import Tensor, nn
 from robustnb.attacks.black_box import Square, Transfer
 from robustnb.attacks.gradient import PGD
 from robustnb.defenses.bayesian import bayesian_layers, sample_logits
-from robustnb.experiments.bayesian_weight_sampling_controls import trained_control
+from robustnb.experiments.bayesian_weight_sampling_controls import STRENGTHS, trained_control
 from robustnb.experiments.bayesian_weight_sampling_pieces import (
     DEFENDER,
     Protocol,
     bayesian_column,
     bayesian_network,
     images_to_perturb,
+    num_weights,
     plain_network,
     plain_piece,
     standard_column,
 )
 from robustnb.experiments.pieces import Piece, result
-from robustnb.models import fully_connected, predict
+from robustnb.models import predict
 from robustnb.randomness import seeded
 
 RHO_INITS = (-30.0, -3.0, -2.0)
-STRENGTHS = ("0", "1e-2")
 MOST_IMAGES = 500
 ELSEWHERE = "PGD on another network"
 WORST = "worst case"
@@ -108,7 +108,7 @@ def num_images(protocol: Protocol) -> int:
 
 def attacked_pieces(protocol: Protocol, seed: int) -> dict[tuple[str, str], Piece]:
     """Name every attack on every network as a piece, by the network's column and the attack."""
-    cost = sum(p.numel() for p in fully_connected(DEFENDER).parameters()) / 10
+    cost = num_weights(DEFENDER) / 10
     return {
         (column, name): Piece(attack, (protocol, column, name, seed), cost)
         for column in columns(protocol)
