@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from robustnb.files import whole
 
@@ -18,10 +19,17 @@ History = list[dict[str, float]]
 
 
 class Run:
-    """One training: the network, its optimizer, the generator, the history, the best weights."""
+    """One training: the network, how it learns, the generator, the history, the best weights."""
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        generator: torch.Generator,
+        scheduler: LRScheduler | None = None,
+    ) -> None:
         self.model, self.optimizer, self.generator = model, optimizer, generator
+        self.scheduler = scheduler
         self.history: History = []
         self.best_score = -math.inf
         self.best_weights = _copy(model.state_dict())
@@ -39,7 +47,12 @@ class Run:
         moments, rest = _split(self.optimizer.state_dict())
         tensors = _prefix("model.", self.model.state_dict()) | _prefix("best.", self.best_weights)
         tensors |= _prefix("optimizer.", moments) | {"generator": self.generator.get_state()}
-        metadata = {"history": json.dumps(self.history), "optimizer": json.dumps(rest)}
+        schedule = self.scheduler.state_dict() if self.scheduler is not None else None
+        metadata = {
+            "history": json.dumps(self.history),
+            "optimizer": json.dumps(rest),
+            "scheduler": json.dumps(schedule),
+        }
         with whole(path) as part:
             save_file(_copy(tensors), part, metadata=metadata)
 
@@ -50,7 +63,9 @@ class Run:
             self.model.load_state_dict(_under("model.", tensors))
             moments = _under("optimizer.", tensors)
             self.optimizer.load_state_dict(_join(moments, json.loads(metadata["optimizer"])))
-        except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
+            if self.scheduler is not None:
+                self.scheduler.load_state_dict(json.loads(metadata["scheduler"]))
+        except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is no checkpoint of this network and optimizer: delete it to start anew."
             ) from error

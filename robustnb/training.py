@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from tqdm.auto import tqdm
 
 from robustnb.checkpoint import History, Run
@@ -60,11 +62,13 @@ def fit(
     validation: Split,
     *,
     optimizer: Optimizer,
+    scheduler: LRScheduler | None = None,
     loss: Loss = cross_entropy,
     batch_size: int = 128,
     epochs: int = 100,
     patience: int | None = 5,
     score: Score = score_accuracy,
+    keep: Literal["best", "last"] = "best",
     generator: torch.Generator | None = None,
     checkpoint: Path | None = None,
     description: str = "training",
@@ -73,13 +77,15 @@ def fit(
     """Train `model` in place; leave it in evaluation mode with its best weights on validation.
 
     Stops after `epochs`, or when `patience` epochs in a row brought no better score (None: never).
-    Returns one row per epoch: `epoch`, `train_loss` (mean over minibatches), `validation_accuracy`.
-    `generator` shuffles the images and feeds stochastic layers. With `checkpoint`, every epoch is
-    saved there and a run that was interrupted goes on where it was, to the same weights.
+    With `keep="last"` the weights are those of the last epoch. A `scheduler` of the learning rate
+    takes a step after every minibatch. Returns one row per epoch: `epoch`, `train_loss` (mean over
+    minibatches), `validation_accuracy`. `generator` shuffles the images and feeds stochastic
+    layers. With `checkpoint`, every epoch is saved there and a run that was interrupted goes on
+    where it was, to the same weights.
     Raises TrainingDiverged at the first loss that is not finite.
     """
     _check_arguments(train, validation, batch_size, epochs)
-    run = Run(model, optimizer, generator or torch.Generator().manual_seed(0))
+    run = Run(model, optimizer, generator or torch.Generator().manual_seed(0), scheduler)
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
     bar = tqdm(total=epochs, initial=len(run.history), desc=description, disable=not progress)
@@ -91,7 +97,8 @@ def fit(
                 run.save(checkpoint)
             bar.update()
             bar.set_postfix(loss=f"{train_loss:.3f}", validation=f"{run.best_score:.2%}")
-    model.load_state_dict(run.best_weights)
+    if keep == "best":
+        model.load_state_dict(run.best_weights)
     model.eval()
     return run.history
 
@@ -109,6 +116,8 @@ def _epoch(run: Run, train: Split, loss: Loss, batch_size: int) -> float:
             raise TrainingDiverged(_diagnosis(run, images[batch], step, value.item()))
         value.backward()
         run.optimizer.step()
+        if run.scheduler is not None:
+            run.scheduler.step()
     return total / len(batches)
 
 

@@ -100,6 +100,46 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     )
 
 
+def halving(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    """Halve the learning rate every 15 minibatches, in the middle of an epoch of 10."""
+    return torch.optim.lr_scheduler.StepLR(optimizer, step_size=15, gamma=0.5)
+
+
+def test_a_schedule_counts_minibatches_and_resumes(tmp_path: Path) -> None:
+    def run(epochs: int, checkpoint: Path | None) -> tuple[Tensor, float]:
+        model = network()
+        steps = sgd(model)
+        quiet(
+            model,
+            optimizer=steps,
+            scheduler=halving(steps),
+            epochs=epochs,
+            patience=None,
+            checkpoint=checkpoint,
+        )
+        return model[2].weight.detach(), steps.param_groups[0]["lr"]
+
+    weight, rate = run(4, None)
+    assert rate == 0.05 * 0.5 ** (40 // 15)
+    run(1, tmp_path / "run.safetensors")
+    resumed, same_rate = run(4, tmp_path / "run.safetensors")
+    assert same_rate == rate
+    assert torch.equal(resumed, weight)
+
+
+def test_the_last_weights_are_kept_on_request() -> None:
+    model, scores = network(), iter([0.9, 0.1])
+    seen: list[Tensor] = []
+
+    def score(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+        seen.append(model[2].weight.detach().clone())
+        return next(scores)
+
+    quiet(model, optimizer=sgd(model), score=score, epochs=2, patience=None, keep="last")
+    assert torch.equal(model[2].weight, seen[1])
+    assert not torch.equal(seen[0], seen[1])
+
+
 def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "run.safetensors"
     model = network()
