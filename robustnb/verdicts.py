@@ -130,6 +130,21 @@ def verdicts(paper: str, rows: Sequence[Row], folder: Path = results.BOOK) -> li
     return [_verdict(row["id"], nothing, folder) for row in results.claims(paper, folder)]
 
 
+def best_verdicts(paper: str, folder: Path = results.BOOK) -> list[Verdict]:
+    """Return the verdict on every claim of `paper` at the most thorough profile that decides it.
+
+    A claim that none decides has the verdict of the most thorough profile that has rows.
+    """
+    stored = (results.read_rows(paper, profile, folder) for profile in reversed(results.PROFILES))
+    by_profile = [verdicts(paper, rows, folder) for rows in filter(None, stored)]
+    if not by_profile:
+        return verdicts(paper, [], folder)
+    return [
+        next((verdict for verdict in found if verdict.answer != "not run"), found[0])
+        for found in zip(*by_profile, strict=True)
+    ]
+
+
 def _profile(rows: Sequence[Row]) -> str:
     profiles = sorted({row["profile"] for row in rows})
     if len(profiles) > 1:

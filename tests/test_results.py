@@ -189,11 +189,20 @@ def test_rows_of_all_files_are_read_and_a_profile_picked(book: Path) -> None:
 
 
 def test_the_rows_of_the_most_thorough_profile_are_picked(book: Path) -> None:
-    assert most_thorough(PAPER, book) == []
+    assert most_thorough(PAPER, folder=book) == []
     for profile in ("laptop", "smoke", "paper"):
         write_rows(PAPER, profile, [measure(profile=profile)], book)
         best = "paper" if profile == "paper" else "laptop"
-        assert [row["profile"] for row in most_thorough(PAPER, book)] == [best]
+        assert [row["profile"] for row in most_thorough(PAPER, folder=book)] == [best]
+
+
+def test_each_table_has_a_most_thorough_profile_of_its_own(book: Path) -> None:
+    write_rows(PAPER, "paper", [measure(profile="paper")], book)
+    ours = measure(PAPER, "ours", "a", "b", unit="%", profile="laptop")
+    write_rows(PAPER, "laptop", [ours, measure(profile="laptop")], book)
+    assert [row["profile"] for row in most_thorough(PAPER, "ours", book)] == ["laptop"]
+    assert [row["profile"] for row in most_thorough(PAPER, "1", book)] == ["paper"]
+    assert most_thorough(PAPER, "4", book) == []
 
 
 def test_a_write_that_fails_leaves_the_old_file(

@@ -1,9 +1,14 @@
 """The machinery of verdicts: quantities pair their seeds, what is missing is said."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
-from robustnb.results import claims, papers
-from robustnb.verdicts import NotMeasured, Quantity, verdicts
+from robustnb.results import BOOK, Row, claims, make_row, papers, published, write_rows
+from robustnb.verdicts import NotMeasured, Quantity, best_verdicts, verdicts
+
+PAPER = "bayesian-weight-sampling"
 
 
 def test_a_difference_pairs_the_seeds() -> None:
@@ -31,3 +36,45 @@ def test_without_rows_every_claim_is_not_run(paper: str) -> None:
     assert [v.claim for v in found] == [row["claim"] for row in claims(paper)]
     assert {v.answer for v in found} == {"not run"}
     assert all(v.reason.endswith(".") for v in found)
+
+
+def test_each_claim_is_decided_at_the_most_thorough_profile_that_can(book: Path) -> None:
+    def reasons() -> dict[str, str]:
+        return {verdict.id: verdict.reason for verdict in best_verdicts(PAPER, book)}
+
+    assert "Not measured" in reasons()["BWS-1"]
+    write_rows(PAPER, "laptop", clean_accuracies("laptop"), book)
+    assert reasons()["BWS-1"].startswith("At profile laptop")
+    # A paper's run without the tables of a claim leaves it to the laptop.
+    write_rows(PAPER, "paper", [measured("distortion", "FC-10", "accuracy", "paper")], book)
+    assert reasons()["BWS-1"].startswith("At profile laptop")
+    write_rows(PAPER, "paper", clean_accuracies("paper"), book)
+    assert "At profile" not in reasons()["BWS-1"]
+    assert [verdict.id for verdict in best_verdicts(PAPER, book)] == [
+        c["id"] for c in claims(PAPER)
+    ]
+
+
+def clean_accuracies(profile: str) -> list[Row]:
+    columns = {cell["column"] for cell in published(PAPER, "1")}
+    return [measured("1", "test", column, profile) for column in sorted(columns)]
+
+
+def measured(table: str, row: str, column: str, profile: str) -> Row:
+    return make_row(
+        *(PAPER, table, row, column, 90.0),
+        unit="%",
+        seed=0,
+        num_images=10,
+        profile=profile,
+        settings={},
+        dataset="mnist",
+        digest="0",
+        seconds=0.0,
+    )
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    shutil.copytree(BOOK / "published", tmp_path / "published")
+    return tmp_path
