@@ -72,7 +72,8 @@ class _Balance:
 
     def scale(self, gradient: Tensor) -> Tensor:
         """Multiply the gradient (N, ...) of a layer's output by beta * eta (eq. 6)."""
-        norms = gradient.flatten(1).norm(dim=1)
+        # Not flatten(1).norm(dim=1), which copies gradients whose channels lie last in memory.
+        norms = torch.linalg.vector_norm(gradient, dim=tuple(range(1, gradient.dim())))
         factors = self.beta * balancing(norms, self.eps)
         return gradient * factors.view(-1, *[1] * (gradient.dim() - 1))
 

@@ -1,0 +1,195 @@
+"""The first step along one direction that changes the label: FGS and hot/cold.
+
+As Rozsa, Günther & Boult (2016) attack for BANG: a perturbation may be as large as it needs to be,
+and an attempt is a success if its direction leads to any misclassification. Images have 8 bits:
+pixels are rounded to integers from 0 to 255, and steps are counted in pixels.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from robustnb.attacks.gradient import LOSSES, LossName, averaged_gradient, check_images
+from robustnb.models import Scale, evaluating, predict
+from robustnb.randomness import noise_from
+
+BATCH = 250  # images a pass: what a layer hands to the next then fits a processor's cache
+LONGEST = 2**16  # pixels: by then nearly all that can move are at 0 or 255
+
+
+@dataclass(frozen=True)
+class FastGradientSign:
+    """Take the smallest step along the sign of the gradient that changes the label.
+
+    Every step from 1 to 255 pixels is tried in turn. The gradient is that of `loss` on the clean
+    image. Where softmax saturates, float32 has 0 for the gradient of the cross-entropy: there is no
+    direction, and the image stays as it is. To show that such a network is not robust, what changes
+    no label must change no result: `double` takes the gradient in float64, `scale` multiplies the
+    logits, and the loss "margin" does not saturate.
+    """
+
+    loss: LossName = "cross-entropy"
+    double: bool = False
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss is {self.loss!r}: it must be one of {', '.join(LOSSES)}.")
+        if not self.scale > 0:
+            raise ValueError(f"scale is {self.scale}: only a positive one keeps the labels.")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return images of the shape of `images` (N, C, H, W), all in [0, 1].
+
+        One that no step fools, or that is misclassified already, comes back as it was.
+        """
+        return _search(model, images, labels, generator, self._directions, _first_of_all)
+
+    def _directions(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        scaled, inputs = nn.Sequential(model, Scale(self.scale)), images
+        if self.double:
+            scaled, inputs = copy.deepcopy(scaled).double(), images.double()
+        gradient = averaged_gradient(scaled, inputs, labels, self.loss, eot_samples=1)
+        return gradient.sign().to(images.dtype)
+
+
+@dataclass(frozen=True)
+class HotCold:
+    """Move towards the runner-up class and away from the label until the label changes (HC1).
+
+    The direction is the gradient of sum_j omega_j h_j, where h are the logits and omega is constant
+    (Rozsa, Rudd & Boult 2016). With the weights "paper", omega is |h| for the runner-up, which is
+    hot, -h for the label, which is cold, and 0 for the others; with "unit" it is 1, -1 and 0. If
+    all logits are negative, which says nothing about their order, the weights of the paper push the
+    label up. To show that, `shift` is added to the logits before omega is made: that changes no
+    label, and must change no result.
+
+    The direction is scaled so that its largest element is 1. Steps are doubled until the label
+    changes; a binary search then finds where it changed, to one pixel.
+    """
+
+    weights: Literal["paper", "unit"] = "paper"
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("paper", "unit"):
+            raise ValueError(f"weights is {self.weights!r}: it must be 'paper' or 'unit'.")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return images of the shape of `images` (N, C, H, W), all in [0, 1].
+
+        One that no step fools, or that is misclassified already, comes back as it was.
+        """
+        return _search(model, images, labels, generator, self._directions, _doubled_then_halved)
+
+    def _directions(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        inputs = images.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = model(inputs)
+            weighted = self._omega(logits.detach() + self.shift, labels) * logits
+            (gradient,) = torch.autograd.grad(weighted.sum(), inputs)
+        largest = gradient.flatten(1).abs().amax(1).clamp(min=torch.finfo(gradient.dtype).tiny)
+        return gradient / largest.view(-1, *[1] * (images.dim() - 1))
+
+    def _omega(self, h: Tensor, labels: Tensor) -> Tensor:
+        cold = labels.unsqueeze(1)
+        hot = h.scatter(1, cold, -torch.inf).argmax(1, keepdim=True)
+        omega = torch.zeros_like(h)
+        if self.weights == "unit":
+            return omega.scatter(1, hot, 1.0).scatter(1, cold, -1.0)
+        return omega.scatter(1, hot, h.gather(1, hot).abs()).scatter(1, cold, -h.gather(1, cold))
+
+
+@dataclass(frozen=True, eq=False)
+class _Rays:
+    """Images of integer `pixels` (N, C, H, W), and for each the one direction it is moved in."""
+
+    model: nn.Module
+    pixels: Tensor
+    directions: Tensor
+    labels: Tensor
+
+    def searched(self) -> Tensor:
+        """Return the indices of the images that keep their label where they are and can move."""
+        right = predict(self.model, self.pixels / 255, BATCH).argmax(1) == self.labels
+        return (right & self.directions.flatten(1).any(1)).nonzero().squeeze(1)
+
+    def moved(self, which: Tensor, steps: Tensor) -> Tensor:
+        """Return the images `which`, each moved by its step and rounded, in [0, 1]."""
+        offsets = steps.view(-1, *[1] * (self.pixels.dim() - 1)) * self.directions[which]
+        return (self.pixels[which] + offsets).round().clamp(0, 255) / 255
+
+    def fools(self, which: Tensor, steps: Tensor) -> Tensor:
+        """Return whether each of the images `which`, moved by its step, gets another label."""
+        return predict(self.model, self.moved(which, steps), BATCH).argmax(1) != self.labels[which]
+
+    def moved_or(self, images: Tensor, steps: Tensor) -> Tensor:
+        """Return all images moved, and those of `images` whose step is 0 as they are."""
+        found, which = images.clone(), steps.nonzero().squeeze(1)
+        found[which] = self.moved(which, steps[which])
+        return found
+
+
+def _search(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    generator: torch.Generator | None,
+    directions_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
+    steps_of: Callable[[_Rays], Tensor],
+) -> Tensor:
+    check_images(images, labels)
+    with evaluating(model), noise_from(model, generator):
+        pixels = (255 * images).round()
+        batches = zip((pixels / 255).split(BATCH), labels.split(BATCH), strict=True)
+        directions = torch.cat([directions_of(model, *batch) for batch in batches])
+        rays = _Rays(model, pixels, directions, labels)
+        return rays.moved_or(images, steps_of(rays))
+
+
+def _first_of_all(rays: _Rays) -> Tensor:
+    """Return the smallest step from 1 to 255 that fools, and 0 where none does (N,)."""
+    steps, active = rays.pixels.new_zeros(len(rays.pixels)), rays.searched()
+    for step in range(1, 256):
+        if not len(active):
+            break
+        fooled = rays.fools(active, steps.new_full(active.shape, step))
+        steps[active[fooled]] = step
+        active = active[~fooled]
+    return steps
+
+
+def _doubled_then_halved(rays: _Rays) -> Tensor:
+    """Return an integer step that fools where the step before it does not, or 0 (N,)."""
+    lower, upper = rays.pixels.new_zeros(2, len(rays.pixels))
+    active = missed = rays.searched()
+    step = 1
+    while len(missed) and step <= LONGEST:
+        upper[missed] = step
+        missed = missed[~rays.fools(missed, upper[missed])]
+        lower[missed] = step
+        step *= 2
+    upper[missed] = 0
+    active = active[upper[active] - lower[active] > 1]
+    while len(active):
+        middle = (lower[active] + upper[active]) / 2
+        fooled = rays.fools(active, middle)
+        upper[active[fooled]], lower[active[~fooled]] = middle[fooled], middle[~fooled]
+        active = active[upper[active] - lower[active] > 1]
+    return upper
