@@ -1,0 +1,149 @@
+"""The nearest image that fools a network, sought in all of space: Carlini & Wagner (2017) in L2."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from robustnb.attacks.gradient import averaged_margin, check_images
+from robustnb.metrics import margin
+from robustnb.models import evaluating
+from robustnb.randomness import noise_from
+
+# At 1, as in the paper, atanh is infinite for black and white pixels and they cannot move. At the
+# 0.999999 of the authors' code they do, but so slowly that 200 steps fool half of the MNIST images
+# that they fool with 0.9.
+REACH = 0.9
+
+
+@dataclass(frozen=True)
+class CarliniWagner:
+    """Minimise |x' - x|^2 + c * max(kappa - margin(x'), 0) over w by Adam, x' = (tanh(w) + 1) / 2.
+
+    The margin is the best wrong logit less that of the label, so that it never saturates as softmax
+    does, and tanh keeps pixels in [0, 1] (Carlini & Wagner, section 5); here it reaches a little
+    farther, and pixels are clipped, so that black and white ones can move. `kappa` is in logits,
+    |.| the Euclidean norm in pixel units of [0, 1], and `lr` Adam's step in w.
+
+    With more than one of `binary_search_steps` each image gets its own c, beginning at `c`: ten
+    times as large until the attack succeeds, then halfway between the largest that failed and the
+    smallest that did not. The authors took 9, with 1000 `steps` from c = 0.001.
+
+    The closest image whose margin exceeds `kappa` is returned, or the image itself if there is
+    none; one that is misclassified already stays as it is. An image is dropped from the batch when
+    a tenth of the steps, and at least ten, have not lowered its sum. The margin is that of the mean
+    logits of `eot_samples` passes, its gradient averaged; with more than one, where a lower sum may
+    be luck, no image is dropped.
+    """
+
+    c: float = 1.0
+    kappa: float = 0.0
+    steps: int = 50
+    lr: float = 0.01
+    binary_search_steps: int = 1
+    eot_samples: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.c, self.lr) <= 0 or self.kappa < 0:
+            raise ValueError(
+                f"c is {self.c}, lr {self.lr}, kappa {self.kappa}: "
+                "CarliniWagner needs a positive c and lr, and kappa of at least 0."
+            )
+        if min(self.steps, self.binary_search_steps, self.eot_samples) < 1:
+            raise ValueError(
+                f"steps is {self.steps}, binary_search_steps {self.binary_search_steps}, "
+                f"eot_samples {self.eot_samples}: each must be at least 1."
+            )
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return adversarial images of the shape of `images` (N, C, H, W), all in [0, 1]."""
+        check_images(images, labels)
+        result = images.clone()
+        with evaluating(model), noise_from(model, generator):
+            margins = averaged_margin(model, images, labels, self.eot_samples)
+            right = (margins <= self.kappa).nonzero().squeeze(1)
+            if len(right):
+                result[right] = self._search(model, images[right], labels[right])
+        return result
+
+    def _search(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the closest images over the values of c that are tried."""
+        closest = _Closest(images)
+        c = images.new_full((len(images),), self.c)
+        failed, enough = torch.zeros_like(c), torch.full_like(c, torch.inf)
+        for _ in range(self.binary_search_steps):
+            succeeded = self._descend(model, images, labels, c, closest)
+            enough = torch.where(succeeded, c, enough)
+            failed = torch.where(succeeded, failed, c)
+            c = torch.where(enough.isinf(), 10 * c, (failed + enough) / 2)
+        return closest.found
+
+    def _descend(
+        self, model: nn.Module, images: Tensor, labels: Tensor, c: Tensor, closest: "_Closest"
+    ) -> Tensor:
+        """Descend from the images, offer what fools to `closest`, and say which succeeded (N,)."""
+        w = torch.atanh((2 * images - 1) * REACH)
+        adam, active = torch.optim.Adam([w], lr=self.lr), torch.arange(len(w), device=w.device)
+        lowest = torch.full_like(c, torch.inf)
+        before, succeeded = lowest.clone(), torch.zeros_like(c, dtype=torch.bool)
+        for step in range(1, self.steps + 1):
+            tried, stretch = _pixels(w[active])
+            margins, slope = _margin_and_slope(model, tried, labels[active], self.eot_samples)
+            offset, weight = tried - images[active], c[active]
+            lengths = offset.flatten(1).norm(dim=1)
+            fooled = margins > self.kappa
+            succeeded[active[fooled]] = True
+            closest.offer(active[fooled], tried[fooled], lengths[fooled])
+            value = lengths.square() + weight * (self.kappa - margins).clamp(min=0)
+            lowest[active] = torch.minimum(lowest[active], value)
+            pull = (weight * ~fooled).view(-1, *[1] * (images.dim() - 1))
+            w.grad = torch.zeros_like(w)
+            w.grad[active] = (2 * offset - pull * slope) * stretch
+            adam.step()
+            if self.eot_samples == 1 and step % max(10, self.steps // 10) == 0:
+                active = active[lowest[active] < 0.9999 * before[active]]
+                before = lowest.clone()
+                if not len(active):
+                    break
+        return succeeded
+
+
+class _Closest:
+    """The closest image found so far for each of `images`, and how far away it is."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.found = images.clone()
+        self.lengths = images.new_full((len(images),), torch.inf)
+
+    def offer(self, rows: Tensor, images: Tensor, lengths: Tensor) -> None:
+        """Take `images` for the rows where they are closer."""
+        better = lengths < self.lengths[rows]
+        self.found[rows[better]] = images[better]
+        self.lengths[rows[better]] = lengths[better]
+
+
+def _pixels(w: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the images at `w`, and the derivative of each pixel before it is clipped."""
+    bent = torch.tanh(w)
+    return ((bent / REACH + 1) / 2).clamp(0, 1), (1 - bent.square()) / (2 * REACH)
+
+
+def _margin_and_slope(
+    model: nn.Module, images: Tensor, labels: Tensor, eot_samples: int
+) -> tuple[Tensor, Tensor]:
+    """Return the margin (N,) of the mean logits, and the mean of the margins' gradients."""
+    inputs, slope = images.detach().requires_grad_(), torch.zeros_like(images)
+    drawn = []
+    for _ in range(eot_samples):
+        with torch.enable_grad():
+            logits = model(inputs)
+            (gradient,) = torch.autograd.grad(margin(logits, labels).sum(), inputs)
+        drawn.append(logits.detach())
+        slope += gradient / eot_samples
+    return margin(torch.stack(drawn).mean(0), labels), slope

@@ -1,0 +1,129 @@
+"""Training on images that were attacked first: losses for `fit` (Madry et al. 2018).
+
+Each takes a `generator` that its attacks draw from. Give it the one that `fit` gets, and a run that
+was interrupted goes on to the same weights.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from robustnb.attacks.black_box import Attack
+
+Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+def _cross_entropy(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(model(images), labels)
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """Score a minibatch after `attack` has changed it, as the network is now (Madry et al., 2.1).
+
+    Attacks see the network in evaluation mode; the score is that of its own mode. With
+    `clean_share` a, the loss is (1 - a) * adversarial + a * clean, from a pass each; parametric
+    noise injection was trained at 0.5. `loss` is the mean cross-entropy unless another is given.
+    """
+
+    attack: Attack
+    clean_share: float = 0.0
+    loss: Loss = _cross_entropy
+    generator: torch.Generator | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.clean_share < 1:
+            raise ValueError(f"clean_share is {self.clean_share}: it is at least 0 and below 1.")
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss on the attacked images, mixed with that on the clean ones."""
+        attacked = self.attack(model, images, labels, self.generator)
+        loss = self.loss(model, attacked, labels)
+        if not self.clean_share:
+            return loss
+        clean = self.loss(model, images, labels)
+        return (1 - self.clean_share) * loss + self.clean_share * clean
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Score each minibatch clean or after one of `attacks`, by chance (Kaspar et al., 3.1).
+
+    It stays clean with probability `clean`, and the attacks share the rest equally: four of them
+    have 1/8 each, as in the report. With fewer the report does not say; here clean stays at 4/8.
+    """
+
+    attacks: tuple[Attack, ...]
+    clean: float = 4 / 8
+    loss: Loss = _cross_entropy
+    generator: torch.Generator | None = None
+
+    def __post_init__(self) -> None:
+        if not self.attacks or not 0 <= self.clean <= 1:
+            raise ValueError(
+                f"clean is {self.clean} with {len(self.attacks)} attacks: "
+                "Mixture needs a probability and at least one attack."
+            )
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss on the minibatch, which at most one attack has changed."""
+        attack = self._choose(images.device)
+        if attack is not None:
+            images = attack(model, images, labels, self.generator)
+        return self.loss(model, images, labels)
+
+    def _choose(self, device: torch.device) -> Attack | None:
+        drawn = torch.rand((), generator=self.generator, device=device, dtype=torch.float64).item()
+        if drawn < self.clean:
+            return None
+        return self.attacks[int((drawn - self.clean) / (1 - self.clean) * len(self.attacks))]
+
+
+@dataclass(frozen=True)
+class InputNoise:
+    """Add N(0, sigma^2) to every pixel, called like an attack; pixels may leave [0, 1].
+
+    Nothing is clipped, because randomised smoothing certifies the network under this very noise.
+    """
+
+    sigma: float
+
+    def __post_init__(self) -> None:
+        if self.sigma < 0:
+            raise ValueError(f"sigma is {self.sigma}: a standard deviation is at least 0.")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return noisy images of the shape of `images`; the network is never asked."""
+        noise = torch.randn(
+            images.shape, generator=generator, device=images.device, dtype=images.dtype
+        )
+        return images + self.sigma * noise
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """Score a minibatch with Gaussian noise on its pixels, in pixel units of [0, 1].
+
+    So networks are trained for randomised smoothing (Cohen et al. 2019, 3.3). The report's table
+    has rows called Smoothing and does not define it. Its section 3.1 names four ways to change an
+    image, PGD, FGSM, CW and random noise, and the longest row of the table is "Smoothing, PGD,
+    FGSM, CW": so Smoothing is taken to be the random noise.
+    """
+
+    sigma: float
+    loss: Loss = _cross_entropy
+    generator: torch.Generator | None = None
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss on the noisy images."""
+        noise = InputNoise(self.sigma)
+        return Adversarial(noise, loss=self.loss, generator=self.generator)(model, images, labels)
