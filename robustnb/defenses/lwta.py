@@ -59,7 +59,8 @@ class WinnerTakesAll(nn.Module):
         if self.mode == "argmax":
             return _one_hot(blocks)
         competing = blocks + self._gumbel(blocks)
-        if self.mode == "sample" or (self.mode == "straight-through" and not torch.is_grad_enabled()):
+        only_value = self.mode == "straight-through" and not torch.is_grad_enabled()
+        if self.mode == "sample" or only_value:
             return _one_hot(competing)
         relaxed = (competing / self.temperature).softmax(2)
         if self.mode == "relaxed":
