@@ -1,4 +1,4 @@
-"""Saliency maps: which pixels move the class score."""
+"""Saliency maps: which pixels move the class score, and whether those pixels matter."""
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,82 @@ def smooth_grad(
             gradient = _score_gradient(model, _noisy(images, sigma, generator), labels)
             total += gradient.square() if squared else gradient
     return (total / num_samples).sum(1)
+
+
+def deletion_curve(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    maps: Tensor,
+    *,
+    steps: int = 20,
+    baseline: Tensor | float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return the label's probability as the pixels that `maps` rank highest are taken away.
+
+    The curve (N, steps + 1) begins at the image and ends at `baseline`, a value or images to put in
+    the pixels' place; column k has round(k / steps * H * W) of them replaced (Petsiuk et al. 2018).
+    The sooner it falls, and the smaller the area under it, the better the maps (N, H, W). A
+    stochastic network draws its noise anew at each column.
+    """
+    baseline = torch.as_tensor(baseline, dtype=images.dtype, device=images.device)
+    return _replaced(model, images, baseline.expand_as(images), labels, maps, steps, generator)
+
+
+def insertion_curve(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    maps: Tensor,
+    *,
+    steps: int = 20,
+    baseline: Tensor | float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return the label's probability as the pixels that `maps` rank highest are put in.
+
+    As `deletion_curve` with the ends changed: from `baseline`, which Petsiuk et al. blur out of the
+    image, to the image. The larger the area under it, the better the maps.
+    """
+    baseline = torch.as_tensor(baseline, dtype=images.dtype, device=images.device)
+    return _replaced(model, baseline.expand_as(images), images, labels, maps, steps, generator)
+
+
+def area_under(curves: Tensor) -> Tensor:
+    """Return the area under each curve (N, steps + 1) over the share of pixels, from 0 to 1."""
+    return torch.trapezoid(curves, dx=1 / (curves.shape[1] - 1))
+
+
+def _replaced(
+    model: nn.Module,
+    before: Tensor,
+    after: Tensor,
+    labels: Tensor,
+    maps: Tensor,
+    steps: int,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Return the label's probability while pixels of `before` become those of `after`."""
+    _check_maps(before, maps, steps)
+    ranks = maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(1).view(maps.shape)
+    columns = []
+    with evaluating(model), torch.no_grad(), noise_from(model, generator):
+        for step in range(steps + 1):
+            replaced = ranks < round(step / steps * ranks[0].numel())
+            pictures = torch.where(replaced.unsqueeze(1), after, before)
+            columns.append(model(pictures).softmax(1).gather(1, labels.unsqueeze(1)))
+    return torch.cat(columns, 1)
+
+
+def _check_maps(images: Tensor, maps: Tensor, steps: int) -> None:
+    if steps < 1:
+        raise ValueError(f"steps is {steps}: a curve needs at least one.")
+    if maps.shape != (len(images), *images.shape[2:]):
+        raise ValueError(
+            f"maps have the shape {tuple(maps.shape)} and images {tuple(images.shape)}: "
+            "a curve needs one map (H, W) for each image (C, H, W)."
+        )
 
 
 def _noisy(images: Tensor, sigma: float, generator: torch.Generator | None) -> Tensor:

@@ -1,11 +1,10 @@
-"""Metrics, pruning and saliency on cases that can be done by hand, and against other libraries."""
+"""Metrics and pruning on cases that can be done by hand, and against other libraries."""
 
 import math
 from functools import partial
 
 import pytest
 import torch
-from captum.attr import NoiseTunnel, Saliency
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
@@ -23,8 +22,6 @@ from robustnb.metrics import (
 )
 from robustnb.models import fully_connected, predict
 from robustnb.pruning import prune, signal_to_noise
-from robustnb.randomness import seeded
-from robustnb.saliency import smooth_grad
 
 
 def test_accuracy_margin_distortion_and_entropy_by_hand() -> None:
@@ -94,40 +91,11 @@ def test_pruning_everything_leaves_the_uniform_prediction() -> None:
     assert torch.equal(logits, torch.zeros(2, 3))
 
 
-@pytest.mark.parametrize("squared", [True, False])
-def test_smooth_grad_is_captum_s(squared: bool) -> None:
-    torch.manual_seed(0)
-    model = fully_connected("FC-16-4", in_features=12).eval()
-    images, labels = torch.rand(5, 3, 2, 2), torch.arange(5) % 4
-    settings_ = {"num_samples": 4000, "squared": squared}
-    ours = smooth_grad(model, images, labels, **settings_, generator=seeded(0))
-    tunnel = NoiseTunnel(Saliency(model))
-    theirs = tunnel.attribute(
-        images,
-        nt_type="smoothgrad_sq" if squared else "smoothgrad",
-        nt_samples=4000,
-        stdevs=0.15,
-        target=labels,
-        abs=False,
-    ).sum(1)
-    torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.01)
-
-
-def test_smooth_grad_of_a_linear_network_is_its_weights() -> None:
-    model = fully_connected("FC-3", in_features=4)
-    maps = smooth_grad(model, torch.rand(3, 1, 2, 2), torch.arange(3), squared=False)
-    torch.testing.assert_close(maps, model[2].weight.detach().view(3, 2, 2))
-
-
 @pytest.mark.parametrize(
     ("call", "named"),
     [
         (lambda: prune(bayesian(), 1.5), "rate is 1.5"),
         (lambda: wilson_interval(0.5, 0), "num_images is 0"),
-        (
-            lambda: smooth_grad(bayesian(), torch.rand(1, 1, 2, 3), torch.zeros(1), sigma=-1),
-            "sigma",
-        ),
     ],
 )
 def test_wrong_input_is_named(call, named: str) -> None:
