@@ -129,15 +129,23 @@ def pruning_curve(rows: Iterable[Row], published: Iterable[Row]) -> Drawing:
 
 
 def curves(
-    title: str, places: Sequence[str], lines: Mapping[str, Series], xlabel: str, ylabel: str
+    title: str,
+    places: Sequence[str],
+    lines: Mapping[str, Series],
+    xlabel: str,
+    ylabel: str,
+    unit: str = "%",
 ) -> Drawing:
-    """Draw lines over named places; a line has (value, spread or None) or None at each place."""
+    """Draw lines over named places; a line has (value, spread or None) or None at each place.
+
+    The alt text writes `unit` behind every value.
+    """
     figure, axes = _chart(xlabel, ylabel, places)
     for index, (label, series) in enumerate(lines.items()):
         style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
         _line(axes, label, series, **style)
     _legend(figure)
-    return Drawing(figure, _curves_alt(title, places, lines))
+    return Drawing(figure, _curves_alt(title, places, lines, unit))
 
 
 def dots(title: str, cells: Mapping[str, Row], xlabel: str) -> Drawing:
@@ -151,6 +159,27 @@ def dots(title: str, cells: Mapping[str, Row], xlabel: str) -> Drawing:
     axes.set_xlabel(xlabel)
     told = [f"{name} {_percent(cells[name]['value'], cells[name]['spread'])}" for name in order]
     return Drawing(figure, f"{title}, from the least to the greatest: {', '.join(told)}.")
+
+
+def ranked(
+    title: str, lengths: Mapping[str, ArrayLike], ylabel: str, limits: tuple[float, float]
+) -> Drawing:
+    """Draw lengths from the greatest to the least on a logarithmic axis, a dot for each.
+
+    What is 0 lies below any axis, and below `limits` nothing is seen; the alt text counts both.
+    """
+    figure, (axes,) = _axes(size=(NARROW, 3.1))
+    told = []
+    for index, (name, values) in enumerate(lengths.items()):
+        order = np.sort(np.asarray(values, dtype=float))[::-1]
+        seen = order[order >= limits[0]]
+        style: dict[str, Any] = {"color": COLOURS[index % 4], "marker": MARKERS[index % 4]}
+        axes.plot(range(1, len(seen) + 1), seen, linestyle="", markersize=4, label=name, **style)
+        unseen = f", {len(order) - len(seen)} below the axis" if len(seen) < len(order) else ""
+        told.append(f"{name} from {order[0]:.2g} to {order[-1]:.2g}{unseen}")
+    axes.set(yscale="log", ylim=limits, xlabel="examples, the longest first", ylabel=ylabel)
+    _legend(figure)
+    return Drawing(figure, f"{title}: {'; '.join(told)}.")
 
 
 def training_curve(history: Sequence[Mapping[str, float]]) -> Drawing:
@@ -472,15 +501,17 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
-def _percent(value: float, spread: float | None) -> str:
-    return f"{value:.2f}" + ("" if spread is None else f" ± {spread:.2f}") + "%"
+def _percent(value: float, spread: float | None, unit: str = "%") -> str:
+    return f"{value:.2f}" + ("" if spread is None else f" ± {spread:.2f}") + unit
 
 
-def _curves_alt(title: str, columns: Sequence[str], lines: Mapping[str, Series]) -> str:
+def _curves_alt(
+    title: str, columns: Sequence[str], lines: Mapping[str, Series], unit: str = "%"
+) -> str:
     told = []
     for name, series in lines.items():
         points = [
-            f"{column.split()[-1]} {_percent(*point)}"
+            f"{column.split()[-1]} {_percent(*point, unit)}"
             for column, point in zip(columns, series, strict=True)
             if point is not None
         ]

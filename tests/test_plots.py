@@ -60,6 +60,8 @@ def test_lines_are_drawn_where_there_are_values() -> None:
     assert spreads(axes, "one") == [0, 0.5]
     assert points(axes, "other") == [(1, 2)]
     assert drawing.alt == ("Some title. one: a 1.00%, c 3.00 ± 0.50%; other: b 2.00 ± 0.25%.")
+    without = plots.curves("Some title", ["a"], {"one": [(0.5, None)]}, "place", "value", unit="")
+    assert without.alt == "Some title. one: a 0.50."
 
 
 def test_dots_are_in_order_with_their_spreads() -> None:
@@ -74,6 +76,16 @@ def test_dots_are_in_order_with_their_spreads() -> None:
         "Some title, from the least to the greatest: low 1.00%, middle 2.00 ± 0.25%, "
         "high 3.00 ± 0.50%."
     )
+
+
+def test_lengths_are_ranked_and_those_below_the_axis_are_told() -> None:
+    lengths = {"one": [0.1, 1.0, 0.0], "other": [2.0, 3.0]}
+    drawing = plots.ranked("Some title", lengths, "length", (1e-3, 10.0))
+    (axes,) = axes_of(drawing)
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert drawn == {"one": [[1, 1.0], [2, 0.1]], "other": [[1, 3.0], [2, 2.0]]}
+    assert (axes.get_yscale(), axes.get_ylim()) == ("log", (1e-3, 10.0))
+    assert drawing.alt == "Some title: one from 1 to 0, 1 below the axis; other from 3 to 2."
 
 
 # Published and ours

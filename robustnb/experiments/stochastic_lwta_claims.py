@@ -1,0 +1,167 @@
+"""The claims LWTA-1 to LWTA-6 decided from rows (Kaspar, Hicheur & Bourdrez 2024).
+
+Beside the report's Table 1 they read tables of our own: "controls" (a network trained on PGD in
+every minibatch, attacked as in Table 1), "attacks on LWTA" and "attacks on PNI" (within the ball of
+the training), "calibration" and "cost".
+"""
+
+from collections.abc import Iterable, Sequence
+
+from robustnb.results import Row, published
+from robustnb.verdicts import Answer, Finding, Measured, Verdict, claim
+
+PAPER = "stochastic-lwta"
+REGULAR, LWTA = "Regular training", "Stochastic LWTA"
+MIXED = "Smoothing, PGD, FGSM, CW"
+MIXED_NOISE = f"{MIXED} + Noise Injection"
+MIXTURES = ("Smoothing, PGD", "Smoothing, PGD, FGSM", MIXED)
+TUNED = "PGD adversarial training"
+WITH_NOISE, WITHOUT_NOISE, WORST = "noise injection", "no noise injection", "worst case"
+SINGLE = "PGD, EOT=1"
+ATTACKED = ("PGD accuracy", "FGSM accuracy", "CW accuracy")
+
+# What an accuracy may differ by, in points, before a claim takes notice.
+TOLERANCE = 2.0
+GUESSING = 10.0  # percent, with ten classes
+MILLISECONDS = 166.0
+
+
+@claim("LWTA-1")
+def regular_training_is_not_robust(measured: Measured) -> Finding:
+    """Ask whether PGD and FGSM push regular training below guessing."""
+    natural, pgd, fgsm = (
+        measured("1", REGULAR, f"{kind} accuracy") for kind in ("natural", "PGD", "FGSM")
+    )
+    reason = (
+        f"of {natural}%, regular training keeps {pgd}% under PGD and {fgsm}% under FGSM, where "
+        f"guessing has {GUESSING:g}%."
+    )
+    answer = _graded([pgd.mean < GUESSING, fgsm.mean < GUESSING])
+    return Finding(answer, reason, {"PGD": pgd.mean, "FGSM": fgsm.mean})
+
+
+@claim("LWTA-2")
+def mixtures_do_not_help_against_pgd(measured: Measured) -> Finding:
+    """Subtract regular training from each mixture that has PGD in it, under PGD."""
+    base = measured("1", REGULAR, "PGD accuracy")
+    gains = [measured("1", name, "PGD accuracy") - base for name in MIXTURES]
+    most = max(gains, key=lambda gain: gain.mean)
+    tuned = measured("controls", TUNED, "PGD accuracy")
+    small = [gain.mean <= TOLERANCE for gain in gains]
+    reason = (
+        f"under PGD {small.count(False)} of {len(gains)} mixtures gain more than {TOLERANCE:g} "
+        f"points over the {base}% of regular training, the best of them {most}; training on PGD in "
+        f"every minibatch keeps {tuned}%."
+    )
+    return Finding(_graded(small), reason, {"gain": most.mean, "PGD training": tuned.mean})
+
+
+@claim("LWTA-3")
+def noise_injection_lifts_the_mixture(measured: Measured) -> Finding:
+    """Subtract the mixture without noise, under each attack and under the worst of better ones."""
+    lifts = {
+        column: measured("1", MIXED_NOISE, column) - measured("1", MIXED, column)
+        for column in ATTACKED
+    }
+    worst = measured("attacks on PNI", WORST, WITH_NOISE)
+    worst -= measured("attacks on PNI", WORST, WITHOUT_NOISE)
+    told = ", ".join(f"{column.split()[0]} {lift}" for column, lift in lifts.items())
+    reason = (
+        f"noise injection changes the mixture's accuracy by these points: {told}; under the worst "
+        f"of our attacks, averaged gradients among them, by {worst}."
+    )
+    numbers = {name: lift.mean for name, lift in lifts.items()} | {WORST: worst.mean}
+    answer = _graded(value > TOLERANCE for value in numbers.values())
+    return Finding(answer, reason, numbers)
+
+
+@claim("LWTA-4")
+def stochastic_lwta_is_best(measured: Measured) -> Finding:
+    """Ask whether it tops Table 1, and whether that survives the attacks that suit it worst."""
+    best = {column: _best(measured, column) for column in ("PGD accuracy", "CW accuracy")}
+    single = measured("attacks on LWTA", SINGLE, LWTA)
+    worst = measured("attacks on LWTA", WORST, LWTA)
+    tuned = measured("attacks on LWTA", WORST, TUNED)
+    reason = (
+        f"in Table 1 the best is {_named(best)}; gradients of single draws leave Stochastic LWTA "
+        f"{single}% within the ball of its training, the worst of our attacks (the strongest is "
+        f"{_strongest(measured)}) {worst}%, and {tuned}% to a ReLU network trained on PGD."
+    )
+    tops = all(name == LWTA for name in best.values())
+    unmasked = single.mean - worst.mean <= TOLERANCE
+    answer = _graded([tops, unmasked]) if worst.mean > tuned.mean else "does not hold"
+    numbers = {SINGLE: single.mean, WORST: worst.mean, "PGD training": tuned.mean}
+    return Finding(answer, reason, numbers)
+
+
+@claim("LWTA-5")
+def it_is_rarely_confident(measured: Measured) -> Finding:
+    """Look at the probability of the class that is answered: over all classes it is 0.1 anyway."""
+    answered = measured("calibration", LWTA, "mean probability of the answer")
+    average = measured("calibration", LWTA, "mean probability of a class")
+    confident = measured("calibration", LWTA, "answers above 0.5")
+    error = measured("calibration", LWTA, "ECE")
+    reason = (
+        f"the class that is answered has probability {answered} on average and more than 0.5 in "
+        f"{confident}% of the answers (calibration error {error}); over all ten classes the mean "
+        f"is {average}, as it is for any network."
+    )
+    answer = _graded([answered.mean <= 0.2, confident.mean < 50])
+    return Finding(answer, reason, {"answer": answered.mean, "above 0.5": confident.mean})
+
+
+@claim("LWTA-6")
+def inference_is_slow(measured: Measured) -> Finding:
+    """Compare the time of one image with the report's, and with that of ReLU."""
+    times = {
+        (name, batch): measured("cost", name, f"batch of {batch}")
+        for name in (LWTA, REGULAR)
+        for batch in (1, 128)
+    }
+    one, plain = times[LWTA, 1].mean, times[REGULAR, 1].mean
+    reason = (
+        f"an image takes {times[LWTA, 1]} ms alone and {times[LWTA, 128]} ms in a batch of 128; "
+        f"with ReLU {times[REGULAR, 1]} and {times[REGULAR, 128]} ms."
+    )
+    near = MILLISECONDS / 2 <= one <= 2 * MILLISECONDS
+    return Finding(_graded([near, one >= 1.5 * plain]), reason, {LWTA: one, "ReLU": plain})
+
+
+CLAIMS = (
+    regular_training_is_not_robust,
+    mixtures_do_not_help_against_pgd,
+    noise_injection_lifts_the_mixture,
+    stochastic_lwta_is_best,
+    it_is_rarely_confident,
+    inference_is_slow,
+)
+
+
+def verdicts(rows: Sequence[Row]) -> list[Verdict]:
+    """Return the verdicts on LWTA-1 to LWTA-6 from the rows of one profile."""
+    return [decide(rows) for decide in CLAIMS]
+
+
+def _best(measured: Measured, column: str) -> str:
+    """Name the row of Table 1 with the highest mean, the first of several."""
+    names = dict.fromkeys(cell["row"] for cell in published(PAPER, "1"))
+    found = {name: measured("1", name, column).mean for name in names}
+    return max(found, key=lambda name: found[name])
+
+
+def _named(best: dict[str, str]) -> str:
+    return " and ".join(f"{name} ({column.split()[0]})" for column, name in best.items())
+
+
+def _strongest(measured: Measured) -> str:
+    """Name the attack that leaves Stochastic LWTA least."""
+    rows = [row for row in measured.rows_of("attacks on LWTA") if row != WORST]
+    return min(rows, key=lambda row: measured("attacks on LWTA", row, LWTA).mean)
+
+
+def _graded(conditions: Iterable[bool]) -> Answer:
+    """Hold if all conditions do, and in part if any does."""
+    found = list(conditions)
+    if all(found):
+        return "holds"
+    return "holds in part" if any(found) else "does not hold"

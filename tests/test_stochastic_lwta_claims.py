@@ -1,0 +1,180 @@
+"""Every claim comes out every way on hand-made rows; the report's own numbers are judged too."""
+
+from typing import Any
+
+import pytest
+
+from robustnb.experiments import stochastic_lwta as paper
+from robustnb.experiments import stochastic_lwta_claims as claims
+from robustnb.experiments import stochastic_lwta_pieces as work
+from robustnb.experiments import stochastic_lwta_tables as tables
+from robustnb.experiments.stochastic_lwta_claims import (
+    CLAIMS,
+    LWTA,
+    MIXED,
+    MIXED_NOISE,
+    MIXTURES,
+    PAPER,
+    REGULAR,
+    SINGLE,
+    TUNED,
+    WITH_NOISE,
+    WITHOUT_NOISE,
+    WORST,
+    verdicts,
+)
+from robustnb.results import Row, published
+from robustnb.verdicts import Verdict
+
+Key = tuple[str, str, str]
+PGD, CW = "PGD accuracy", "CW accuracy"
+OWN: dict[Key, float] = {
+    ("controls", TUNED, PGD): 30.0,
+    ("attacks on PNI", WORST, WITH_NOISE): 12.0,
+    ("attacks on PNI", WORST, WITHOUT_NOISE): 1.0,
+    ("attacks on LWTA", SINGLE, LWTA): 36.0,
+    ("attacks on LWTA", "PGD, mean mask", LWTA): 35.5,
+    ("attacks on LWTA", WORST, LWTA): 35.0,
+    ("attacks on LWTA", WORST, TUNED): 30.0,
+    ("calibration", LWTA, "mean probability of the answer"): 0.15,
+    ("calibration", LWTA, "mean probability of a class"): 0.1,
+    ("calibration", LWTA, "answers above 0.5"): 2.0,
+    ("calibration", LWTA, "ECE"): 0.5,
+    ("cost", LWTA, "batch of 1"): 166.0,
+    ("cost", LWTA, "batch of 128"): 20.0,
+    ("cost", REGULAR, "batch of 1"): 80.0,
+    ("cost", REGULAR, "batch of 128"): 8.0,
+}
+ON_LWTA = ("attacks on LWTA", WORST, LWTA)
+ON_TUNED = ("attacks on LWTA", WORST, TUNED)
+ON_PNI = ("attacks on PNI", WORST, WITH_NOISE)
+ONE_IMAGE = ("cost", LWTA, "batch of 1")
+ANSWER = ("calibration", LWTA, "mean probability of the answer")
+
+
+def row(key: Key, value: float, seed: int, profile: str) -> Row:
+    empty: dict[str, Any] = {"unit": "%", "settings": {}, "versions": {}, "device": ""}
+    empty |= {"num_images": 1, "dataset": "", "digest": "", "seconds": 0.0, "spread": None}
+    names = dict(zip(("table", "row", "column"), key, strict=True))
+    measured = {"value": value, "values": [value], "seeds": [seed], "profile": profile}
+    return {"paper": PAPER} | names | empty | measured
+
+
+def judge(
+    number: int, changes: dict[Key, float | None] | None = None, profile: str = "paper"
+) -> Verdict:
+    """Judge LWTA-`number` on the report's own cells and OWN with some of them changed."""
+    printed = {(c["table"], c["row"], c["column"]): c["value"] for c in published(PAPER)}
+    cells = printed | OWN | (changes or {})
+    rows = [
+        row(key, value, seed, profile)
+        for key, value in cells.items()
+        if value is not None
+        for seed in (0, 1)
+    ]
+    return CLAIMS[number - 1](rows)
+
+
+def in_table_1(column: str, values: dict[str, float]) -> dict[Key, float | None]:
+    return {("1", name, column): value for name, value in values.items()}
+
+
+CASES: list[tuple[int, dict[Key, float | None], str, str]] = [
+    (1, {}, "holds", "of 63.67 ± 0.00%, regular training keeps 1.37 ± 0.00% under PGD and 0.98"),
+    (1, in_table_1(PGD, {REGULAR: 60.0}), "holds in part", "keeps 60.00"),
+    (
+        1,
+        in_table_1(PGD, {REGULAR: 60.0}) | in_table_1("FGSM accuracy", {REGULAR: 30.0}),
+        "does not hold",
+        "30.00 ± 0.00% under FGSM, where guessing has 10%",
+    ),
+    (2, {}, "holds", "0 of 3 mixtures gain more than 2 points over the 1.37 ± 0.00% of regular"),
+    (2, in_table_1(PGD, {MIXED: 9.37}), "holds in part", "1 of 3 mixtures"),
+    (
+        2,
+        in_table_1(PGD, dict.fromkeys(MIXTURES, 11.37)),
+        "does not hold",
+        "the best of them 10.00 ± 0.00; training on PGD in every minibatch keeps 30.00",
+    ),
+    (3, {}, "holds", "PGD 13.67 ± 0.00, FGSM 46.93 ± 0.00, CW 22.82 ± 0.00; under the worst"),
+    (3, {ON_PNI: 2.5}, "holds in part", "averaged gradients among them, by 1.50"),
+    (3, in_table_1(PGD, {MIXED_NOISE: 1.0}), "holds in part", "PGD 0.41"),
+    (
+        3,
+        {ON_PNI: 0.0} | {("1", MIXED_NOISE, column): 0.0 for column in claims.ATTACKED},
+        "does not hold",
+        "by -1.00",
+    ),
+    (4, {}, "holds", "in table 1 the best is Stochastic LWTA (PGD) and Stochastic LWTA (CW); "),
+    (4, {ON_LWTA: 31.0}, "holds in part", "(the strongest is PGD, mean mask) 31.00"),
+    (4, in_table_1(CW, {REGULAR: 90.0}), "holds in part", "Regular training (CW)"),
+    (4, {ON_LWTA: 0.0}, "does not hold", "0.00 ± 0.00%, and 30.00 ± 0.00% to a ReLU network"),
+    (4, {ON_TUNED: 35.0}, "does not hold", "35.00 ± 0.00% to a ReLU network trained on PGD"),
+    (5, {}, "holds", "has probability 0.15 ± 0.00 on average and more than 0.5 in 2.00"),
+    (5, {ANSWER: 0.4}, "holds in part", "over all ten classes the mean is 0.10"),
+    (
+        5,
+        {ANSWER: 0.8, ("calibration", LWTA, "answers above 0.5"): 90.0},
+        "does not hold",
+        "90.00 ± 0.00% of the answers",
+    ),
+    (6, {}, "holds", "an image takes 166.00 ± 0.00 ms alone and 20.00 ± 0.00 ms in a batch of 128"),
+    (6, {ONE_IMAGE: 400.0}, "holds in part", "400.00"),
+    (6, {ONE_IMAGE: 20.0}, "does not hold", "with ReLU 80.00 ± 0.00 and 8.00 ± 0.00 ms"),
+]
+
+
+@pytest.mark.parametrize(("number", "changes", "answer", "reason"), CASES)
+def test_a_claim_comes_out_as_its_cells_say(
+    number: int, changes: dict[Key, float | None], answer: str, reason: str
+) -> None:
+    verdict = judge(number, changes)
+    assert verdict.id == f"LWTA-{number}"
+    assert verdict.answer == answer
+    assert reason.lower() in verdict.reason.lower()
+    assert verdict.reason.endswith(".")
+    assert verdict.reason[0].isupper()
+    assert verdict.numbers
+
+
+def test_every_claim_is_tried_every_way() -> None:
+    tried = {(number, answer) for number, _, answer, _ in CASES}
+    answers = ("holds", "holds in part", "does not hold")
+    assert tried == {(number, answer) for number in range(1, 7) for answer in answers}
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_another_profile_is_said(number: int) -> None:
+    assert judge(number, profile="laptop").reason.startswith("At profile laptop, ")
+
+
+@pytest.mark.parametrize(
+    ("number", "missing"),
+    [
+        (1, ("1", REGULAR, PGD)),
+        (2, ("controls", TUNED, PGD)),
+        (3, ON_PNI),
+        (4, ON_TUNED),
+        (5, ANSWER),
+        (6, ("cost", REGULAR, "batch of 128")),
+    ],
+)
+def test_a_missing_cell_is_named(number: int, missing: Key) -> None:
+    verdict = judge(number, {missing: None})
+    assert verdict.answer == "not run"
+    assert verdict.reason == f"Not measured yet: table {', '.join(missing)}."
+
+
+def test_without_rows_nothing_is_decided() -> None:
+    assert {verdict.answer for verdict in verdicts([])} == {"not run"}
+
+
+def test_names_are_those_of_the_tables() -> None:
+    assert (PAPER, REGULAR, LWTA, MIXED) == (work.PAPER, work.REGULAR, work.LWTA, work.MIXED)
+    assert (MIXED_NOISE, TUNED) == (work.MIXED_NOISE, work.TUNED)
+    names = WITH_NOISE, WITHOUT_NOISE, WORST
+    assert names == (tables.WITH_NOISE, tables.WITHOUT_NOISE, tables.WORST)
+    assert set(MIXTURES) < set(work.PRINTED)
+    assert {key[0] for key in OWN} < set(paper.TABLES)
+    strength = paper.PROTOCOLS["paper"].strength
+    assert {SINGLE, "PGD, mean mask"} < set(tables.lwta_attacks(strength))
