@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -164,7 +164,7 @@ def described(attack: Attack | Elsewhere | None) -> dict[str, Any]:
     """Return an attack's name and fields for a row."""
     if attack is None:
         return {}
-    fields: dict[str, Any] = asdict(attack)  # type: ignore[call-overload]
+    fields = asdict(cast(Any, attack))  # all attacks are dataclasses
     inner = getattr(attack, "attack", None)
     nested = {"attack": described(inner)} if inner is not None else {}
     return {"name": type(attack).__name__} | fields | nested
