@@ -1,0 +1,220 @@
+"""The claims BANG-1 to BANG-8 decided from rows (Rozsa, Günther & Boult 2016).
+
+Beside the paper's two tables they read tables of our own, those about CIFAR-10 under the name with
+", CIFAR-10": `fgs`, `hot-cold`, `random noise` (rows "iteration 10000, std 100" and the like) and
+`cost` (row "training step", column "ratio").
+"""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+
+from robustnb.results import Row, published
+from robustnb.verdicts import Answer, Finding, Measured, NotMeasured, Quantity, Verdict, claim
+
+PAPER = "bang"
+PLAIN = "R0"
+COUNTED = "cross-entropy, p = 1 counted as failed: success"
+MARGIN = "margin: success"
+BLANK = "failures with a blank gradient"
+# Points of accuracy, which on 10,000 images are ten: what counts as the same.
+SAME_ACCURACY = 0.1
+# The largest FGS success rate that Table 1 prints for BANG is 4.45%, and Table 2 45.94%.
+LOW_RATE = {"1": 5.0, "2": 50.0}
+ALMOST_EVERY = 90.0
+NEGLIGIBLE, MODERATE = 1.25, 1.5
+
+
+@claim("BANG-1")
+def accuracy_is_kept(measured: Measured) -> Finding:
+    """Subtract R0's accuracy from that of each network with BANG."""
+    gaps = _gaps(measured, "1")
+    kept = sum(gap.mean >= -SAME_ACCURACY for gap in gaps.values())
+    worst = min(gaps, key=lambda name: gaps[name].mean)
+    reason = (
+        f"of {len(gaps)} networks with BANG {kept} are at most {SAME_ACCURACY} points below R0; "
+        f"the lowest, {_label(worst)}, differs from it by {gaps[worst]} points."
+    )
+    numbers = {"kept": kept, "networks": len(gaps), "lowest": gaps[worst].mean}
+    return Finding(_share(kept, len(gaps)), reason, numbers)
+
+
+@claim("BANG-2")
+def fgs_success_falls(measured: Measured) -> Finding:
+    """Ask for the success of FGS, as the authors seem to count, and without saturation."""
+    return _fgs(measured, "1", "")
+
+
+@claim("BANG-3")
+def failures_are_blank_gradients(measured: Measured) -> Finding:
+    """Ask how many failures of FGS have a gradient of 0, and what is left of them elsewhere."""
+    name = _compared("1")
+    margin = measured("fgs", MARGIN, name)
+    if measured("1", name, "FGS rate").mean == 100:
+        reason = f"FGS never fails on {_label(name)}: there is no failure to explain."
+        return Finding("does not hold", reason, {"margin": margin.mean})
+    blank = measured("fgs", BLANK, name)
+    reason = (
+        f"on {_label(name)}, {blank}% of the failures have an input gradient of exactly 0, and "
+        f"with a loss that does not saturate FGS succeeds with {margin}% of all images."
+    )
+    answer: Answer = "holds" if blank.mean >= ALMOST_EVERY else "holds in part"
+    answer = "does not hold" if blank.mean < 50 else answer
+    return Finding(answer, reason, {"blank": blank.mean, "margin": margin.mean})
+
+
+@claim("BANG-4")
+def hot_cold_images_become_visible(measured: Measured) -> Finding:
+    """Compare the size of HC1's perturbations, and those of hot/cold with unit weights."""
+    name = _compared("1")
+    printed = measured("1", name, "HC1 Linf") - measured("1", PLAIN, "HC1 Linf")
+    similar = measured("1", name, "HC1 PASS") - measured("1", PLAIN, "HC1 PASS")
+    row = "unit weights: Linf"
+    unit = measured("hot-cold", row, name) - measured("hot-cold", row, PLAIN)
+    claimed = _printed("1", name, "HC1 Linf") - _printed("1", PLAIN, "HC1 Linf")
+    reason = (
+        f"{_label(name)} changes Linf by {printed} pixels and PASS by {similar}, where the paper's "
+        f"Linf changes by {claimed:.2f}; with weights of 1 and -1, which no offset of the logits "
+        f"can turn round, it changes by {unit}."
+    )
+    answer = _both(printed.mean >= claimed / 2, unit.mean >= claimed / 2)
+    return Finding(answer, reason, {"printed": printed.mean, "unit weights": unit.mean})
+
+
+@claim("BANG-5")
+def noise_changes_few_labels(measured: Measured) -> Finding:
+    """Compare both networks under noise of standard deviation 100 at the end of training."""
+    return _noise(measured, "1", "", std=100, claimed=(20.0, 3.0))
+
+
+@claim("BANG-6")
+def fgs_success_falls_on_cifar10(measured: Measured) -> Finding:
+    """Ask the same of CIFAR-10, at equal accuracy."""
+    finding = _fgs(measured, "2", ", CIFAR-10")
+    gap = _gaps(measured, "2")[_compared("2")]
+    same = gap.mean >= -1
+    reason = f"{finding.reason[:-1]}; accuracy differs by {gap} points."
+    answer = "holds in part" if finding.answer == "holds" and not same else finding.answer
+    return Finding(answer, reason, finding.numbers | {"accuracy": gap.mean})
+
+
+@claim("BANG-7")
+def noise_changes_fewer_labels_on_cifar10(measured: Measured) -> Finding:
+    """Compare both networks under noise of standard deviation 40 at the end of training."""
+    return _noise(measured, "2", ", CIFAR-10", std=40, claimed=(46.0, 39.1))
+
+
+@claim("BANG-8")
+def overhead_is_negligible(measured: Measured) -> Finding:
+    """Divide the time of a training step with BANG by that of a plain one."""
+    ratio = measured("cost", "training step", "ratio")
+    reason = f"a training step with BANG takes {ratio} times as long as a plain one."
+    answer = _both(ratio.mean <= MODERATE, ratio.mean <= NEGLIGIBLE)
+    return Finding(answer, reason, {"ratio": ratio.mean})
+
+
+CLAIMS = (
+    accuracy_is_kept,
+    fgs_success_falls,
+    failures_are_blank_gradients,
+    hot_cold_images_become_visible,
+    noise_changes_few_labels,
+    fgs_success_falls_on_cifar10,
+    noise_changes_fewer_labels_on_cifar10,
+    overhead_is_negligible,
+)
+
+
+def verdicts(rows: Sequence[Row]) -> list[Verdict]:
+    """Return the verdicts on BANG-1 to BANG-8 from the rows of one profile."""
+    return [decide(rows) for decide in CLAIMS]
+
+
+def _fgs(measured: Measured, table: str, where: str) -> Finding:
+    name = _compared(table)
+    plain, balanced = (measured(table, network, "FGS rate") for network in (PLAIN, name))
+    counted, margin = (measured(f"fgs{where}", row, name) for row in (COUNTED, MARGIN))
+    low = LOW_RATE[table]
+    reason = (
+        f"FGS succeeds with {plain}% of R0's images and {balanced}% of those of {_label(name)}, or "
+        f"{counted}% if a probability of exactly 1 counts as a failure; with a loss that does not "
+        f"saturate it is {margin}%."
+    )
+    falls = counted.mean <= low
+    answer = _both(falls, falls and max(balanced.mean, margin.mean) <= low)
+    numbers = {"R0": plain.mean, "BANG": balanced.mean}
+    return Finding(answer, reason, numbers | {"counted": counted.mean, "margin": margin.mean})
+
+
+def _noise(
+    measured: Measured, table: str, where: str, std: int, claimed: tuple[float, float]
+) -> Finding:
+    """Hold where at least half of the claimed fall is found, in part where it exceeds its spread.
+
+    The text says that noise is added, and nothing of clipping; both are told.
+    """
+    row, name = _last(measured, f"random noise{where}", std), _compared(table)
+    plain, balanced = (measured(f"random noise{where}", row, network) for network in (PLAIN, name))
+    fall = plain - balanced
+    clipped = [measured(f"random noise{where}", f"{row}, clipped", n) for n in (PLAIN, name)]
+    reason = (
+        f"noise of std {std} changes {plain}% of R0's answers and {balanced}% of those of "
+        f"{_label(name)}, where the paper has {claimed[0]:g}% and {claimed[1]:g}%; with pixels "
+        f"clipped to 0 to 255 it is {clipped[0]}% and {clipped[1]}%."
+    )
+    half = fall.mean >= (claimed[0] - claimed[1]) / 2
+    answer = _both(fall.mean > (fall.spread or 0), half)
+    return Finding(answer, reason, {"R0": plain.mean, "BANG": balanced.mean, "fall": fall.mean})
+
+
+def _last(measured: Measured, table: str, std: int) -> str:
+    """Return the row of the last iteration at this noise."""
+    names = [re.fullmatch(rf"iteration (\d+), std {std}", row) for row in measured.rows_of(table)]
+    iterations = [int(match[1]) for match in names if match]
+    if not iterations:
+        raise NotMeasured(f"Not measured yet: table {table}, std {std}.")
+    return f"iteration {max(iterations)}, std {std}"
+
+
+def _compared(table: str) -> str:
+    """Return the network that the paper compares with R0: B1 on MNIST, B0 on CIFAR-10."""
+    label = {"1": "B1", "2": "B0"}[table]
+    return next(name for name in _balanced(table) if _label(name) == label)
+
+
+def _gaps(measured: Measured, table: str) -> dict[str, Quantity]:
+    """Return by how much the accuracy of each measured network with BANG exceeds that of R0."""
+    plain = measured(table, PLAIN, "accuracy")
+    gaps: dict[str, Quantity] = {}
+    for name in _balanced(table):
+        with suppress(NotMeasured):
+            gaps[name] = measured(table, name, "accuracy") - plain
+    if not gaps:
+        raise NotMeasured(f"Not measured yet: table {table}, any network with BANG.")
+    return gaps
+
+
+def _balanced(table: str) -> list[str]:
+    """Return the names of the networks with BANG in a printed table."""
+    names = dict.fromkeys(cell["row"] for cell in published(PAPER, table))
+    return [name for name in names if name.startswith("B")]
+
+
+def _printed(table: str, row: str, column: str) -> float:
+    cells = {(c["row"], c["column"]): c["value"] for c in published(PAPER, table)}
+    return float(cells[row, column])
+
+
+def _label(name: str) -> str:
+    return name.partition(" ")[0]
+
+
+def _both(first: bool, second: bool) -> Answer:
+    answers: tuple[Answer, ...] = ("does not hold", "holds in part", "holds")
+    return answers[first + second]
+
+
+def _share(number: int, of: int) -> Answer:
+    if number == of:
+        return "holds"
+    return "holds in part" if number > of / 2 else "does not hold"
