@@ -1,0 +1,303 @@
+"""The claims NO-1 to NO-14 decided from rows (Xiao, Zhang & Peng 2021).
+
+Beside the paper's Tables 3 to 6 they read tables of our own: `EOT` (the white box with gradients
+averaged over the noise), `theorems`, `cost`, `convergence` and `saliency`. One accuracy is better
+than another if the mean difference exceeds its spread over seeds. A claim about several tables is
+decided from some of them only where the others could not change the answer.
+"""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from robustnb.experiments.noise_optimization_counts import (
+    Architecture,
+    Count,
+    answer_for,
+    both,
+    count_won,
+    gain,
+    is_better,
+    lacks,
+    least_and_most,
+    printed,
+    printed_gain,
+    settled,
+    unsettled,
+)
+from robustnb.results import Row
+from robustnb.verdicts import Answer, Finding, Measured, NotMeasured, Quantity, Verdict, claim
+
+WHITE_BOX = ("white-box FGSM", "white-box L-BFGS", "white-box PGD")
+CORRUPTIONS = ("gaussian noise", "impulse noise", "glass blur", "contrast")
+BLACK_BOX = ("black-box FGSM", "black-box L-BFGS")
+COLUMNS = ("clean", *WHITE_BOX, *CORRUPTIONS, *BLACK_BOX)
+EOT = "EOT"
+# Of each, the learned noise that is best in the paper.
+RELU = ("3", "MLP ReLU", "MLPN ReLU")
+SIGMOID = ("3", "MLP Sigmoid", "MLPN Sigmoid")
+CNN = ("4", "CNN", "CNN-MLPN")
+RESNET_18 = ("5", "ResNet18", "ResNet18-AN")
+RESNET_34 = ("6", "ResNet34", "ResNet34-AN")
+ARCHITECTURES = (RELU, SIGMOID, CNN, RESNET_18, RESNET_34)
+EXACT = 1e-6  # the relative error that central differences have in float64
+LARGEST_Z = 4.0
+NEARLY_NONE, MUCH = 1.1, 1.5  # times the step without noise
+LEAST = 0.01  # an accuracy below it counts as this where a gain is relative to it
+GAIN_TOLERANCE = 10.0  # points by which a relative gain may miss the printed one
+
+
+@claim("NO-1")
+def gradient_is_delta_times_epsilon(measured: Measured) -> Finding:
+    """Compare delta times epsilon with autograd and with central differences."""
+    errors = [
+        max(measured("theorems", "Theorem 1", f"relative error, {way}").by_seed.values())
+        for way in ("autograd", "central differences")
+    ]
+    reason = (
+        f"delta times epsilon differs from autograd by {errors[0]:.1e} and from central "
+        f"differences by {errors[1]:.1e} of the largest gradient, where rounding allows {EXACT:g}."
+    )
+    numbers = dict(zip(("autograd", "central differences"), errors, strict=True))
+    return Finding(both(*(error < EXACT for error in errors)), reason, numbers)
+
+
+@claim("NO-2")
+def gradient_is_unbiased(measured: Measured) -> Finding:
+    """Compare the mean gradient with the slope of the mean loss, in standard errors."""
+    found = measured("theorems", "Theorem 2", "z-score").by_seed.values()
+    near, worst = sum(z < LARGEST_Z for z in found), max(found)
+    reason = (
+        f"the mean gradient is at most {worst:.2f} standard errors from the slope of the mean "
+        f"loss, where up to {LARGEST_Z:g} is chance."
+    )
+    return Finding(answer_for(near, len(found)), reason, {"z": worst})
+
+
+@claim("NO-3")
+def learned_noise_improves_clean_accuracy(measured: Measured) -> Finding:
+    """Count the architectures whose clean accuracy rises."""
+    count = count_won(measured, ((*each, "clean") for each in ARCHITECTURES))
+    before, after = (printed("3", name, "clean") for name in RELU[1:])
+    here = "is not measured" if lacks(count, RELU) else f"changes by {_change(measured, RELU)}"
+    reason = (
+        f"clean accuracy rises in {count} architectures; the paper contradicts itself for the ReLU "
+        f"network, which falls from {before:.3f} to {after:.3f} in its Table 3 and here {here}."
+    )
+    return Finding(settled(count), reason, {"architectures": count.won})
+
+
+@claim("NO-4")
+def learned_noise_improves_white_box_accuracy(measured: Measured) -> Finding:
+    """Count attacks on two architectures, with one draw a gradient and with the average."""
+    cells = [(*each, column) for each in (SIGMOID, CNN) for column in WHITE_BOX]
+    single = count_won(measured, cells)
+    average = count_won(measured, ((EOT, *cell[1:]) for cell in cells))
+    reason = (
+        f"accuracy rises in {single} attacks with the gradient of one draw and in {average} with "
+        "the gradient averaged over the noise."
+    )
+    numbers: dict[str, float] = {"one draw": single.won, "averaged": average.won}
+    return Finding(settled(single, average), reason, numbers)
+
+
+@claim("NO-5")
+def fixed_noise_costs_clean_accuracy(measured: Measured) -> Finding:
+    """Compare the networks without noise with those of unit noise in every layer."""
+    pairs = (("3", "MLP+ Sigmoid", "MLP Sigmoid"), ("4", "CNN-A+", "CNN"))
+    count = count_won(measured, ((*pair, "clean") for pair in pairs))
+    reason = f"unit noise lowers clean accuracy in {count} architectures."
+    return Finding(settled(count), reason, {"architectures": count.won})
+
+
+@claim("NO-6")
+def learned_noise_improves_corrupted_accuracy(measured: Measured) -> Finding:
+    """Count the corruptions under which learned noise makes the sigmoid network better."""
+    return _columns(measured, CORRUPTIONS, "corruptions")
+
+
+@claim("NO-7")
+def learned_noise_improves_transferred_accuracy(measured: Measured) -> Finding:
+    """Count the transferred attacks under which learned noise makes the sigmoid network better."""
+    return _columns(measured, BLACK_BOX, "transferred attacks")
+
+
+@claim("NO-8")
+def sigmoid_gains_more_than_relu(measured: Measured) -> Finding:
+    """Count the columns in which the sigmoid network's gain, and its accuracy, is the larger."""
+    gains = sum(is_better(gain(measured, SIGMOID, c), gain(measured, RELU, c)) for c in COLUMNS)
+    better = count_won(measured, (("3", RELU[2], SIGMOID[2], c) for c in COLUMNS))
+    paper = sum(printed_gain(SIGMOID, c) > printed_gain(RELU, c) for c in COLUMNS)
+    reason = (
+        f"the sigmoid network gains more in {gains} of 10 columns and is the better one in "
+        f"{better}; in the paper's own Table 3 it is better in all and gains more in {paper}."
+    )
+    answer = both(2 * gains > len(COLUMNS), 2 * better.won > len(COLUMNS))
+    if answer == "holds" and gains + better.won < 2 * len(COLUMNS):
+        answer = "holds in part"
+    return Finding(answer, reason, {"gains more": gains, "better": better.won})
+
+
+@claim("NO-9")
+def noise_in_the_last_layers_is_better(measured: Measured) -> Finding:
+    """Count the columns in which noise only in the fully connected layers is better."""
+    cells = [("4", "CNN-AN", "CNN-MLPN", column) for column in COLUMNS]
+    count = count_won(measured, cells)
+    paper = sum(printed("4", best, c) > printed("4", base, c) for _, base, best, c in cells)
+    reason = (
+        f"noise only in the fully connected layers is better in {count} columns; in the paper's "
+        f"own Table 4 it is in {paper}."
+    )
+    least, most = (_at_least(won, paper, len(cells)) for won in least_and_most(count))
+    if least != most:
+        raise unsettled(count)
+    return Finding(least, reason, {"columns": count.won})
+
+
+@claim("NO-10")
+def noise_costs_nearly_nothing(measured: Measured) -> Finding:
+    """Compare the dearest training step with noise with the step without."""
+    names = measured.rows_of("cost")
+    if not names:
+        raise NotMeasured("Not measured yet: table cost.")
+    times = {name: measured("cost", name, "step over plain") for name in names}
+    dearest = max(times, key=lambda name: times[name].mean)
+    reason = (
+        f"a training step takes up to {times[dearest]} times as long as without noise "
+        f"({dearest}, of {len(times)} networks), where {NEARLY_NONE:g} is nearly none."
+    )
+    worst = times[dearest].mean
+    answer = both(worst <= MUCH, worst <= NEARLY_NONE)
+    return Finding(answer, reason, {"times": worst})
+
+
+@claim("NO-11")
+def learned_noise_converges_faster(measured: Measured) -> Finding:
+    """Ask in which epoch each ReLU network reaches the plain one's loss after ten epochs."""
+    goal = measured("convergence", RELU[1], "epoch 10").mean
+    learned, fixed = (_epochs_to(measured, name, goal) for name in (RELU[2], "MLP+ ReLU"))
+    reason = (
+        f"the plain network's training loss after 10 epochs, {goal:.3f}, is reached with learned "
+        f"noise {_in_words(learned)} and with unit noise {_in_words(fixed)}."
+    )
+    numbers = {"goal": goal} | ({"epochs": float(learned)} if learned else {})
+    if learned is None or learned >= 10:
+        return Finding("does not hold", reason, numbers)
+    fastest = fixed is None or learned <= fixed
+    return Finding("holds" if fastest else "holds in part", reason, numbers)
+
+
+@claim("NO-12")
+def noise_everywhere_is_best_on_cifar_10(measured: Measured) -> Finding:
+    """Average the relative gains under the three white-box attacks, with one draw and averaged."""
+    return _relative_gains(measured, RESNET_18)
+
+
+@claim("NO-13")
+def noise_helps_on_tiny_imagenet(measured: Measured) -> Finding:
+    """Average the relative gains under the three white-box attacks, with one draw and averaged."""
+    return _relative_gains(measured, RESNET_34)
+
+
+@claim("NO-14")
+def saliency_maps_are_clearer(measured: Measured) -> Finding:
+    """Count the networks with learned noise whose maps find the pixels that matter sooner."""
+    pairs = [each[1:] for each in ARCHITECTURES if each[2] in measured.rows_of("saliency")]
+    if not pairs:
+        raise NotMeasured("Not measured yet: table saliency.")
+    deletion = count_won(
+        measured, (("saliency", best, base, "deletion area") for base, best in pairs)
+    )
+    insertion = count_won(
+        measured, (("saliency", base, best, "insertion area") for base, best in pairs)
+    )
+    reason = (
+        "deleting the most salient pixels first costs the score sooner with learned noise in "
+        f"{deletion} networks, and inserting them brings it back sooner in {insertion}."
+    )
+    numbers: dict[str, float] = {"deletion": deletion.won, "insertion": insertion.won}
+    together = Count(deletion.won + insertion.won, 2 * len(pairs))
+    return Finding(settled(together), reason, numbers)
+
+
+CLAIMS = (
+    gradient_is_delta_times_epsilon,
+    gradient_is_unbiased,
+    learned_noise_improves_clean_accuracy,
+    learned_noise_improves_white_box_accuracy,
+    fixed_noise_costs_clean_accuracy,
+    learned_noise_improves_corrupted_accuracy,
+    learned_noise_improves_transferred_accuracy,
+    sigmoid_gains_more_than_relu,
+    noise_in_the_last_layers_is_better,
+    noise_costs_nearly_nothing,
+    learned_noise_converges_faster,
+    noise_everywhere_is_best_on_cifar_10,
+    noise_helps_on_tiny_imagenet,
+    saliency_maps_are_clearer,
+)
+
+
+def verdicts(rows: Sequence[Row]) -> list[Verdict]:
+    """Return the verdicts on NO-1 to NO-14 from the rows of one profile."""
+    return [decide(rows) for decide in CLAIMS]
+
+
+def _columns(measured: Measured, columns: Sequence[str], kind: str) -> Finding:
+    """Count the columns in which learned noise improves the sigmoid network."""
+    count = count_won(measured, ((*SIGMOID, column) for column in columns))
+    gains = [100 * gain(measured, SIGMOID, column).mean for column in columns]
+    told = ", ".join(f"{c} {points:+.1f}" for c, points in zip(columns, gains, strict=True))
+    reason = f"accuracy rises under {count} {kind} (in points: {told})."
+    return Finding(settled(count), reason, dict(zip(columns, gains, strict=True)))
+
+
+def _relative_gains(measured: Measured, architecture: Architecture) -> Finding:
+    table, base, best = architecture
+    single, average = (
+        fmean(_relative(measured(where, base, c), measured(where, best, c)) for c in WHITE_BOX)
+        for where in (table, EOT)
+    )
+    claimed = fmean(
+        100 * printed_gain(architecture, c) / printed(table, base, c) for c in WHITE_BOX
+    )
+    reason = (
+        f"{best} changes the accuracy of {base} under the three attacks by {single:+.0f}% on "
+        f"average with the gradient of one draw and by {average:+.0f}% with the gradient averaged "
+        f"over the noise, where {claimed:.0f}% is claimed."
+    )
+    least = min(single, average)
+    answer = both(least > 0, least >= claimed - GAIN_TOLERANCE)
+    return Finding(answer, reason, {"one draw": single, "averaged": average})
+
+
+def _relative(base: Quantity, best: Quantity) -> float:
+    """Return by how many percent the mean rises, relative to no less than LEAST."""
+    return 100 * (best - base).mean / max(base.mean, LEAST)
+
+
+def _change(measured: Measured, architecture: Architecture) -> str:
+    points = {s: 100 * v for s, v in gain(measured, architecture, "clean").by_seed.items()}
+    return f"{Quantity(points)} points"
+
+
+def _epochs_to(measured: Measured, name: str, goal: float) -> int | None:
+    """Return the first epoch whose training loss is no larger than `goal`."""
+    epoch = 0
+    while True:
+        epoch += 1
+        try:
+            loss = measured("convergence", name, f"epoch {epoch}").mean
+        except NotMeasured:
+            if epoch == 1:
+                raise
+            return None
+        if loss <= goal:
+            return epoch
+
+
+def _in_words(epoch: int | None) -> str:
+    return "never" if epoch is None else f"in epoch {epoch}"
+
+
+def _at_least(won: int, claimed: int, total: int) -> Answer:
+    return "holds" if won >= claimed else answer_for(won, total)
