@@ -1,14 +1,13 @@
 """Every claim comes out every way on hand-made rows; the paper's own numbers are judged too."""
 
-from typing import Any
-
 import pytest
+from hand_made import Changes, Key, printed, rows_of
 
 from robustnb.experiments.bang_claims import CLAIMS, PAPER, verdicts
-from robustnb.results import Row, published
+from robustnb.results import published
 from robustnb.verdicts import Verdict
 
-Key = tuple[str, str, str]
+PRINTED = printed(PAPER)
 B1, B4 = "B1 beta=1.00 epsilon=0.815", "B4 beta=1.50 epsilon=0.840"
 C0 = "B0 beta=0.40 epsilon=0.855"
 COUNTED = "cross-entropy, p = 1 counted as failed: success"
@@ -16,7 +15,7 @@ MARGIN = "margin: success"
 BLANK = "failures with a blank gradient"
 LATE, LATE_CLIPPED = "iteration 10000, std 100", "iteration 10000, std 100, clipped"
 LATE_40, LATE_40_CLIPPED = "iteration 20000, std 40", "iteration 20000, std 40, clipped"
-OWN: dict[Key, float] = {
+OWN: Changes = {
     ("fgs", COUNTED, B1): 1.68,
     ("fgs", MARGIN, B1): 1.7,
     ("fgs", BLANK, B1): 95.0,
@@ -42,30 +41,15 @@ HC1 = ("1", B1, "HC1 Linf")
 CIFAR_NOISE = ("random noise, CIFAR-10", LATE_40, C0)
 
 
-def row(key: Key, value: float, seed: int, profile: str) -> Row:
-    empty: dict[str, Any] = {"unit": "%", "settings": {}, "versions": {}, "device": ""}
-    empty |= {"num_images": 1, "dataset": "", "digest": "", "seconds": 0.0, "spread": None}
-    names = dict(zip(("table", "row", "column"), key, strict=True))
-    measured = {"value": value, "values": [value], "seeds": [seed], "profile": profile}
-    return {"paper": PAPER} | names | empty | measured
-
-
 def judge(
-    number: int,
-    changes: dict[Key, float | list[float]] | None = None,
-    seeds: int = 3,
-    profile: str = "paper",
+    number: int, changes: Changes | None = None, seeds: int = 3, profile: str = "paper"
 ) -> Verdict:
     """Judge BANG-`number` on the paper's own cells and OWN with some of them changed."""
-    cells = {(c["table"], c["row"], c["column"]): c["value"] for c in published(PAPER)} | OWN
-    rows = []
-    for key, value in (cells | (changes or {})).items():
-        values = value if isinstance(value, list) else [value] * seeds
-        rows += [row(key, number, seed, profile) for seed, number in enumerate(values)]
-    return CLAIMS[number - 1](rows)
+    cells = PRINTED | OWN | (changes or {})
+    return CLAIMS[number - 1](rows_of(PAPER, cells, seeds, profile))
 
 
-CASES: list[tuple[int, dict[Key, float | list[float]], str, str]] = [
+CASES: list[tuple[int, Changes, str, str]] = [
     (1, {}, "holds", "Of 6 networks with BANG 6 are at most 0.1 points below R0; the lowest, B4"),
     (1, {("1", B4, "accuracy"): 99.0}, "holds in part", "B4, differs from it by -0.16"),
     (1, {("1", "R0", "accuracy"): 99.5}, "does not hold", "BANG 0 are"),
@@ -98,7 +82,7 @@ CASES: list[tuple[int, dict[Key, float | list[float]], str, str]] = [
 
 @pytest.mark.parametrize(("number", "changes", "answer", "reason"), CASES)
 def test_a_claim_comes_out_as_its_cells_say(
-    number: int, changes: dict[Key, float | list[float]], answer: str, reason: str
+    number: int, changes: Changes, answer: str, reason: str
 ) -> None:
     verdict = judge(number, changes)
     assert verdict.id == f"BANG-{number}"

@@ -1,8 +1,7 @@
 """Every claim comes out every way on hand-made rows; the paper's own numbers are judged too."""
 
-from typing import Any
-
 import pytest
+from hand_made import Changes, Key, printed, row, rows_of
 
 from robustnb.experiments.bayesian_weight_sampling_claims import (
     BAYESIAN,
@@ -13,11 +12,11 @@ from robustnb.experiments.bayesian_weight_sampling_claims import (
     STANDARD,
     verdicts,
 )
-from robustnb.results import Row, published
+from robustnb.results import published
 from robustnb.verdicts import Verdict
 
-Key = tuple[str, str, str]
-OWN = {
+PRINTED = printed(PAPER)
+OWN: Changes = {
     **{("distortion", name, "mean distortion"): 0.07 for name in SETS},
     ("unpruned", "original test", "ensemble N=100"): 97.5,
     ("controls", "plain, variational step", "average over 12 sets"): 70.0,
@@ -30,34 +29,19 @@ MEAN_WEIGHTS = ("controls", "mean weights", "average over 12 sets")
 BOTH = ("controls", "plain, both", "average over 12 sets")
 
 
-def row(key: Key, value: float, seed: int, profile: str) -> Row:
-    empty: dict[str, Any] = {"unit": "%", "settings": {}, "versions": {}, "device": ""}
-    empty |= {"num_images": 1, "dataset": "", "digest": "", "seconds": 0.0, "spread": None}
-    names = dict(zip(("table", "row", "column"), key, strict=True))
-    measured = {"value": value, "values": [value], "seeds": [seed], "profile": profile}
-    return {"paper": PAPER} | names | empty | measured
-
-
 def judge(
-    number: int,
-    changes: dict[Key, float | list[float]] | None = None,
-    seeds: int = 3,
-    profile: str = "paper",
+    number: int, changes: Changes | None = None, seeds: int = 3, profile: str = "paper"
 ) -> Verdict:
     """Judge BWS-`number` on the paper's own cells and OWN with some of them changed."""
-    cells = {(c["table"], c["row"], c["column"]): c["value"] for c in published(PAPER)} | OWN
-    rows = []
-    for key, value in (cells | (changes or {})).items():
-        values = value if isinstance(value, list) else [value] * seeds
-        rows += [row(key, number, seed, profile) for seed, number in enumerate(values)]
-    return CLAIMS[number - 1](rows)
+    cells = PRINTED | OWN | (changes or {})
+    return CLAIMS[number - 1](rows_of(PAPER, cells, seeds, profile))
 
 
-def on_sets(column: str, sets: int, value: float) -> dict[Key, float | list[float]]:
+def on_sets(column: str, sets: int, value: float) -> Changes:
     return {("2", name, column): value for name in SETS[:sets]}
 
 
-CASES: list[tuple[int, dict[Key, float | list[float]], str, str]] = [
+CASES: list[tuple[int, Changes, str, str]] = [
     (1, {}, "holds", "falls from 97.51% to 94.58%"),
     (1, {CLEAN[-1]: 79.4}, "holds in part", "not within 1.5 points"),
     (1, {key: 95 + i / 3 for i, key in enumerate(CLEAN)}, "does not hold", "does not fall"),
@@ -107,7 +91,7 @@ CASES: list[tuple[int, dict[Key, float | list[float]], str, str]] = [
 
 @pytest.mark.parametrize(("number", "changes", "answer", "reason"), CASES)
 def test_a_claim_comes_out_as_its_cells_say(
-    number: int, changes: dict[Key, float | list[float]], answer: str, reason: str
+    number: int, changes: Changes, answer: str, reason: str
 ) -> None:
     verdict = judge(number, changes)
     assert verdict.id == f"BWS-{number}"
@@ -177,7 +161,7 @@ def test_many_missing_cells_are_summed_up(number: int, reason: str) -> None:
 
 
 def test_rows_of_two_profiles_are_refused() -> None:
-    rows = [row(CLEAN[0], 97.0, 0, profile) for profile in ("laptop", "paper")]
+    rows = [row(PAPER, CLEAN[0], 97.0, 0, profile) for profile in ("laptop", "paper")]
     with pytest.raises(ValueError, match="not of laptop and paper"):
         verdicts(rows)
 

@@ -1,8 +1,7 @@
 """Every claim comes out every way on hand-made rows; the paper's own numbers are judged too."""
 
-from typing import Any
-
 import pytest
+from hand_made import Changes, Key, printed, rows_of
 
 from robustnb.experiments.noise_optimization_claims import (
     ARCHITECTURES,
@@ -17,18 +16,15 @@ from robustnb.experiments.noise_optimization_claims import (
     verdicts,
 )
 from robustnb.experiments.noise_optimization_counts import PAPER
-from robustnb.results import Row, published
 from robustnb.verdicts import Verdict
 
-Key = tuple[str, str, str]
-Changes = dict[Key, float | list[float]]
-PRINTED = {(c["table"], c["row"], c["column"]): c["value"] for c in published(PAPER)}
+PRINTED = printed(PAPER)
 LOSSES = {"MLP ReLU": 1.0, "MLP+ ReLU": 2.0, "MLPN ReLU": 0.8}
 AUTOGRAD = ("theorems", "Theorem 1", "relative error, autograd")
 DIFFERENCES = ("theorems", "Theorem 1", "relative error, central differences")
 Z = ("theorems", "Theorem 2", "z-score")
 # Tables of our own, as they would be if all were as the paper says.
-OWN: dict[Key, float] = {
+OWN: Changes = {
     **{(EOT, row, column): v for (_, row, column), v in PRINTED.items() if column in WHITE_BOX},
     **{AUTOGRAD: 1e-14, DIFFERENCES: 1e-9, Z: 1.0},
     **{("cost", name, "step over plain"): 1.05 for name in ("MLP+ ReLU", "MLPN ReLU")},
@@ -44,23 +40,12 @@ OWN: dict[Key, float] = {
 }
 
 
-def row(key: Key, value: float, seed: int, profile: str) -> Row:
-    empty: dict[str, Any] = {"unit": "", "settings": {}, "versions": {}, "device": ""}
-    empty |= {"num_images": 1, "dataset": "", "digest": "", "seconds": 0.0, "spread": None}
-    names = dict(zip(("table", "row", "column"), key, strict=True))
-    measured = {"value": value, "values": [value], "seeds": [seed], "profile": profile}
-    return {"paper": PAPER} | names | empty | measured
-
-
 def judge(
     number: int, changes: Changes | None = None, seeds: int = 3, profile: str = "paper"
 ) -> Verdict:
     """Judge NO-`number` on the paper's own cells and OWN with some of them changed."""
-    rows = []
-    for key, value in (PRINTED | OWN | (changes or {})).items():
-        values = value if isinstance(value, list) else [value] * seeds
-        rows += [row(key, number, seed, profile) for seed, number in enumerate(values)]
-    return CLAIMS[number - 1](rows)
+    cells = PRINTED | OWN | (changes or {})
+    return CLAIMS[number - 1](rows_of(PAPER, cells, seeds, profile))
 
 
 def clean(value: float, *names: str) -> Changes:

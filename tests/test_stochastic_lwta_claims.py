@@ -1,8 +1,7 @@
 """Every claim comes out every way on hand-made rows; the report's own numbers are judged too."""
 
-from typing import Any
-
 import pytest
+from hand_made import Changes, Key, printed, rows_of
 
 from robustnb.experiments import stochastic_lwta as paper
 from robustnb.experiments import stochastic_lwta_claims as claims
@@ -23,12 +22,11 @@ from robustnb.experiments.stochastic_lwta_claims import (
     WORST,
     verdicts,
 )
-from robustnb.results import Row, published
 from robustnb.verdicts import Verdict
 
-Key = tuple[str, str, str]
+PRINTED = printed(PAPER)
 PGD, CW = "PGD accuracy", "CW accuracy"
-OWN: dict[Key, float] = {
+OWN: Changes = {
     ("controls", TUNED, PGD): 30.0,
     ("attacks on PNI", WORST, WITH_NOISE): 12.0,
     ("attacks on PNI", WORST, WITHOUT_NOISE): 1.0,
@@ -52,34 +50,17 @@ ONE_IMAGE = ("cost", LWTA, "batch of 1")
 ANSWER = ("calibration", LWTA, "mean probability of the answer")
 
 
-def row(key: Key, value: float, seed: int, profile: str) -> Row:
-    empty: dict[str, Any] = {"unit": "%", "settings": {}, "versions": {}, "device": ""}
-    empty |= {"num_images": 1, "dataset": "", "digest": "", "seconds": 0.0, "spread": None}
-    names = dict(zip(("table", "row", "column"), key, strict=True))
-    measured = {"value": value, "values": [value], "seeds": [seed], "profile": profile}
-    return {"paper": PAPER} | names | empty | measured
-
-
-def judge(
-    number: int, changes: dict[Key, float | None] | None = None, profile: str = "paper"
-) -> Verdict:
+def judge(number: int, changes: Changes | None = None, profile: str = "paper") -> Verdict:
     """Judge LWTA-`number` on the report's own cells and OWN with some of them changed."""
-    printed = {(c["table"], c["row"], c["column"]): c["value"] for c in published(PAPER)}
-    cells = printed | OWN | (changes or {})
-    rows = [
-        row(key, value, seed, profile)
-        for key, value in cells.items()
-        if value is not None
-        for seed in (0, 1)
-    ]
-    return CLAIMS[number - 1](rows)
+    cells = PRINTED | OWN | (changes or {})
+    return CLAIMS[number - 1](rows_of(PAPER, cells, 2, profile))
 
 
-def in_table_1(column: str, values: dict[str, float]) -> dict[Key, float | None]:
+def in_table_1(column: str, values: dict[str, float]) -> Changes:
     return {("1", name, column): value for name, value in values.items()}
 
 
-CASES: list[tuple[int, dict[Key, float | None], str, str]] = [
+CASES: list[tuple[int, Changes, str, str]] = [
     (1, {}, "holds", "of 63.67 ± 0.00%, regular training keeps 1.37 ± 0.00% under PGD and 0.98"),
     (1, in_table_1(PGD, {REGULAR: 60.0}), "holds in part", "keeps 60.00"),
     (
@@ -126,7 +107,7 @@ CASES: list[tuple[int, dict[Key, float | None], str, str]] = [
 
 @pytest.mark.parametrize(("number", "changes", "answer", "reason"), CASES)
 def test_a_claim_comes_out_as_its_cells_say(
-    number: int, changes: dict[Key, float | None], answer: str, reason: str
+    number: int, changes: Changes, answer: str, reason: str
 ) -> None:
     verdict = judge(number, changes)
     assert verdict.id == f"LWTA-{number}"

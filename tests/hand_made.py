@@ -1,0 +1,32 @@
+"""Rows made by hand, on which claims are judged."""
+
+from typing import Any
+
+from robustnb.results import Row, published
+
+Key = tuple[str, str, str]  # table, row, column
+Changes = dict[Key, Any]  # a number, a list of one per seed, or None
+
+
+def printed(paper: str) -> Changes:
+    """Return what a paper prints, by cell."""
+    return {(c["table"], c["row"], c["column"]): c["value"] for c in published(paper)}
+
+
+def rows_of(paper: str, cells: Changes, seeds: int, profile: str) -> list[Row]:
+    """Return a row for each cell and seed; a list has a value per seed, None leaves a cell out."""
+    return [
+        row(paper, key, number, seed, profile)
+        for key, value in cells.items()
+        if value is not None
+        for seed, number in enumerate(value if isinstance(value, list) else [value] * seeds)
+    ]
+
+
+def row(paper: str, key: Key, value: float, seed: int, profile: str) -> Row:
+    """Return a row that says nothing but what was measured where."""
+    empty: dict[str, Any] = {"unit": "%", "settings": {}, "versions": {}, "device": ""}
+    empty |= {"num_images": 1, "dataset": "", "digest": "", "seconds": 0.0, "spread": None}
+    names = dict(zip(("table", "row", "column"), key, strict=True))
+    measured = {"value": value, "values": [value], "seeds": [seed], "profile": profile}
+    return {"paper": paper} | names | empty | measured
