@@ -14,7 +14,7 @@ from robustnb.experiments import bang_tables as searches
 from robustnb.experiments.bang_tables import OTHER, PLAIN, Study, Table
 from robustnb.experiments.bang_training import Network, Training, network_piece
 from robustnb.experiments.pieces import Piece, finish, result
-from robustnb.results import BOOK, Row, make_row, over_seeds, write_rows
+from robustnb.results import BOOK, Row, over_seeds, write_rows
 
 PAPER = "bang"
 
@@ -205,17 +205,7 @@ def _rows(profile: str, seed: int, name: str, study: Study, table: Table) -> Ite
     found = {key: result(piece) for key, piece in table.pieces(study, seed).items()}
     dataset = load(study.training.dataset, splits=PAPER)
     for cell in table.cells(study, found):
-        yield make_row(
-            *(PAPER, name, cell.row, cell.column, cell.value),
-            unit=cell.unit,
-            seed=seed,
-            num_images=cell.num_images,
-            profile=profile,
-            settings=cell.settings,
-            dataset=dataset.name,
-            digest=dataset.digest,
-            seconds=cell.seconds,
-        )
+        yield cell.as_row(PAPER, name, profile, dataset, seed)
 
 
 def measure(

@@ -13,11 +13,11 @@ from robustnb.experiments.bang_tables import (
     OTHER,
     PERCENT,
     PLAIN,
-    Cell,
     Study,
     percent,
     settings_of,
 )
+from robustnb.experiments.cells import Cell
 from robustnb.experiments.pieces import Piece
 
 ELSEWHERE = "PGD, margin, on R1"

@@ -13,6 +13,7 @@ from torch import Tensor
 from robustnb.attacks.line_search import FastGradientSign, HotCold
 from robustnb.experiments import bang_pieces as work
 from robustnb.experiments.bang_training import Network, Training
+from robustnb.experiments.cells import Cell
 from robustnb.experiments.pieces import Piece
 
 PLAIN = Network("R0")
@@ -78,19 +79,6 @@ class Study:
     def pair(self) -> tuple[Network, Network]:
         """Return the two networks that the paper compares under noise."""
         return PLAIN, self.balanced
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number of a table: where it stands, its unit, and what it was measured on."""
-
-    row: str
-    column: str
-    value: float
-    unit: str
-    seconds: float
-    num_images: int
-    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)

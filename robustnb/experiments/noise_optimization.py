@@ -13,11 +13,12 @@ from robustnb.attacks.lbfgs import BatchLBFGS
 from robustnb.data import Dataset, load
 from robustnb.experiments import noise_optimization_pieces as work
 from robustnb.experiments import noise_optimization_published_code as code
+from robustnb.experiments.cells import Cell
 from robustnb.experiments.noise_optimization_pieces import Study
-from robustnb.experiments.noise_optimization_tables import PRINTED, TABLES, Cell, Table
+from robustnb.experiments.noise_optimization_tables import PRINTED, TABLES, Table
 from robustnb.experiments.noise_optimization_training import DEVICE, PAPER, Training
 from robustnb.experiments.pieces import Piece, finish, result
-from robustnb.results import BOOK, Row, make_row, over_seeds, read_rows, write_rows
+from robustnb.results import BOOK, Row, over_seeds, read_rows, write_rows
 
 # Tables 1 and 2. White-box attacks start at the image, as in the published code.
 PAPER_S = {
@@ -89,20 +90,13 @@ def _results(table: Table, study: Study, seed: int) -> dict[Any, Any]:
 
 
 def _row(profile: str, study: Study, dataset: Dataset, table: str, cell: Cell, seed: int) -> Row:
-    return make_row(
-        PAPER,
-        study.table if table == PRINTED else table,
-        *(cell.row, cell.column, cell.value),
-        unit=cell.unit,
-        seed=seed,
+    complete = replace(
+        cell,
         num_images=min(cell.num_images, len(dataset.splits["test"])),
-        profile=profile,
-        settings={"training": asdict(study.training)} | cell.settings,
-        dataset=dataset.name,
-        digest=dataset.digest,
-        seconds=cell.seconds,
-        device=str(DEVICE),
+        settings={"training": asdict(study.training), **cell.settings},
     )
+    name = study.table if table == PRINTED else table
+    return complete.as_row(PAPER, name, profile, dataset, seed, str(DEVICE))
 
 
 def measure(

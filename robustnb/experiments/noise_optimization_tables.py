@@ -10,6 +10,7 @@ from robustnb.corruptions import CORRUPTIONS
 from robustnb.experiments import noise_optimization_checks as checks
 from robustnb.experiments import noise_optimization_pieces as work
 from robustnb.experiments import noise_optimization_published_code as code
+from robustnb.experiments.cells import Cell
 from robustnb.experiments.noise_optimization_pieces import NOISE_OFF, Shares, Study
 from robustnb.experiments.noise_optimization_training import Trained
 from robustnb.experiments.pieces import Piece
@@ -18,22 +19,6 @@ PRINTED = "printed"  # stands for the study's own table
 COLUMNS = ("clean", *work.WHITE_BOX, *CORRUPTIONS, *work.BLACK_BOX)
 ACCURACY = "accuracy in [0,1]"
 LEARNED = "MLPN Sigmoid"  # the network that the paper's text is most about
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number of a table: where it stands, its unit, and what it was measured on.
-
-    `settings` are those that the study's training does not say.
-    """
-
-    row: str
-    column: str
-    value: float
-    unit: str
-    seconds: float
-    num_images: int
-    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)

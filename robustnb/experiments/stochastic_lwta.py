@@ -1,6 +1,6 @@
 """Tables 1 and 2 and Figure 3 of Kaspar et al. (2024), and the attacks that they leave out."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from robustnb.attacks.black_box import Square
 from robustnb.attacks.carlini_wagner import CarliniWagner
 from robustnb.attacks.gradient import PGD
 from robustnb.data import load
+from robustnb.experiments.cells import Cell
 from robustnb.experiments.pieces import Piece, finish, result
 from robustnb.experiments.stochastic_lwta_attacks import (
     Certified,
@@ -57,7 +58,7 @@ from robustnb.experiments.stochastic_lwta_tables import (
     training_eps,
 )
 from robustnb.metrics import expected_calibration_error, reliability
-from robustnb.results import BOOK, Row, make_row, over_seeds, read_rows, write_rows
+from robustnb.results import BOOK, Row, over_seeds, read_rows, write_rows
 
 RADII = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)  # of certificates, in L2
 
@@ -130,19 +131,6 @@ PROTOCOLS = {
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One number of a table: where it stands, what it was measured on and what it depends on."""
-
-    row: str
-    column: str
-    value: float
-    seconds: float
-    num_images: int
-    settings: Mapping[str, Any]
-    unit: str = "%"
-
-
-@dataclass(frozen=True)
 class Table:
     """A table's networks, which are trained first, the pieces it needs then, and its cells."""
 
@@ -162,7 +150,7 @@ def under_attack(tasks: Callable[[Strength], Tasks]) -> Table:
         for (row, column), assault in tasks(protocol.strength).items():
             answers = [result(piece) for piece in _asked(protocol, assault, seed)]
             yield Cell(
-                *(row, column, assault.accuracy(answers)),
+                *(row, column, assault.accuracy(answers), "%"),
                 sum(answer.seconds for answer in answers),
                 assault.tasks[0].num_images,
                 _settings(protocol, assault),
@@ -212,7 +200,7 @@ def of_networks(
             if not are_trained:
                 del known["training"]
             for row, column, value, unit in cells(name, found):
-                yield Cell(row, column, value, found.seconds, found.num_images, known, unit)
+                yield Cell(row, column, value, unit, found.seconds, found.num_images, known)
 
     def pieces(protocol: Protocol, seed: int) -> list[Piece]:
         return [piece(protocol, name, seed) for name in names]
@@ -341,18 +329,7 @@ def rows_of_seed(profile: str, seed: int, tables: Iterable[str]) -> list[Row]:
     protocol = PROTOCOLS[profile]
     dataset = load(protocol.training.dataset, PAPER)
     return [
-        make_row(
-            *(PAPER, name, cell.row, cell.column, cell.value),
-            unit=cell.unit,
-            seed=seed,
-            num_images=cell.num_images,
-            profile=profile,
-            settings=cell.settings,
-            dataset=dataset.name,
-            digest=dataset.digest,
-            seconds=cell.seconds,
-            device=str(device()),
-        )
+        cell.as_row(PAPER, name, profile, dataset, seed, str(device()))
         for name in tables
         for cell in TABLES[name].cells(protocol, seed)
     ]
