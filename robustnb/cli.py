@@ -10,15 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any
 
 import click
 
 from robustnb.chapters import require
-from robustnb.results import PROFILES, coverage, papers
+from robustnb.results import PROFILES, coverage
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -113,19 +111,18 @@ def results(as_json: bool) -> None:
 @click.argument("paper")
 @profile_option
 @click.option("--seeds", default=1, show_default=True, help="How many random seeds.")
-def reproduce(paper: str, profile: str, seeds: int) -> None:
+@click.option("--table", "tables", metavar="NAME", multiple=True, help="Only this one; may repeat.")
+def reproduce(paper: str, profile: str, seeds: int, tables: tuple[str, ...]) -> None:
     """Measure the tables of PAPER again.
 
     The rows are stored in book/results.
     """
-    import robustnb.experiments as experiments
+    from robustnb import reproduction
 
-    modules = {m.name.replace("_", "-"): m.name for m in iter_modules(experiments.__path__)}
-    require("paper", paper, [name for name in papers() if name in modules])
+    require("paper", paper, reproduction.reproducible())
     require("profile", profile, PROFILES)
     with _in_one_sentence():
-        experiment = import_module(f"robustnb.experiments.{modules[paper]}")
-        rows = experiment.reproduce(profile=profile, seeds=seeds)
+        rows = reproduction.reproduce(paper, profile, seeds, tables or None)
     click.echo(f"Stored {len(rows)} rows of {paper} at profile {profile} in book/results.")
 
 

@@ -89,6 +89,14 @@ def write_rows(paper: str, name: str, rows: Iterable[Row], folder: Path = BOOK) 
     return path
 
 
+def update_rows(paper: str, profile: str, rows: Iterable[Row], folder: Path = BOOK) -> Path:
+    """Store `rows` in place of those of the same cells, and keep what is stored of other cells."""
+    found, measured = read_rows(paper, profile, folder), list(rows)
+    replaced = {_place(row) for row in measured}
+    kept = [row for row in found if _place(row) not in replaced]
+    return write_rows(paper, profile, kept + measured, folder)
+
+
 def read_rows(paper: str, profile: str | None = None, folder: Path = BOOK) -> list[Row]:
     """Return every stored row of `paper`, or those of one profile; none where nothing was measured.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustnb.attacks.line_search import FastGradientSign, HotCold
+from robustnb.attacks.line_search import HotCold
 from robustnb.data import load
 from robustnb.experiments import bang as paper
 from robustnb.experiments import bang_attacks as strong
@@ -19,7 +19,7 @@ from robustnb.experiments import bang_training as training
 from robustnb.experiments.bang_training import Network, Training
 from robustnb.models import predict
 from robustnb.randomness import seeded
-from robustnb.results import Row, published, read_rows
+from robustnb.results import Row, published
 
 B1 = paper.LENETS[3]
 TRAINING = Training(
@@ -425,28 +425,8 @@ def test_a_run_that_was_stopped_goes_on(
     }
 
 
-def test_reproduce_stores_the_rows(
-    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-    monkeypatch.setattr(paper, "measure", lambda *given: asked.append(given) or rows)
-    assert paper.reproduce("smoke", seeds=2, folder=tmp_path) == rows
-    assert asked == [("smoke", range(2))]
-    assert [key(row) for row in read_rows(paper.PAPER, "smoke", tmp_path)] == list(map(key, rows))
-
-
-def test_bad_input_is_named_in_one_sentence(tmp_path: Path) -> None:
+def test_bad_input_is_named_in_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"^'quick' is no profile: it must be one of smoke, lap"):
-        paper.reproduce("quick", folder=tmp_path)
-    with pytest.raises(ValueError, match=r"^seeds is 0: it must be at least 1\.$"):
-        paper.reproduce("smoke", seeds=0, folder=tmp_path)
+        paper.measure("quick")
     with pytest.raises(ValueError, match=r"^'3' is no table: it must be one of 1, gradients, fgs"):
         paper.measure("smoke", tables=["3"])
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_paper_s_networks_are_those_of_its_tables() -> None:
-    for number, networks in (("1", paper.LENETS), ("2", paper.CIFAR_NETWORKS)):
-        names = dict.fromkeys(cell["row"] for cell in published(paper.PAPER, number))
-        assert [network.name for network in networks] == list(names)
-    assert FastGradientSign() == tables.FGS["cross-entropy"]

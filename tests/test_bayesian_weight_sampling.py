@@ -15,7 +15,7 @@ from robustnb.experiments import bayesian_weight_sampling_pieces as work
 from robustnb.experiments.pieces import result
 from robustnb.pruning import prune
 from robustnb.randomness import noise_from, seeded
-from robustnb.results import Row, published, read_rows
+from robustnb.results import Row, published
 
 TINY = work.Protocol(
     plain=work.Training("digits", lr=1e-2, batch_size=32, epochs=2),
@@ -301,18 +301,14 @@ def test_a_clean_cache_and_more_threads_give_the_same_rows(
     }
 
 
-def test_reproduce_stores_the_rows(rows: list[Row], tmp_path: Path) -> None:
-    made = paper.reproduce("smoke", seeds=2, folder=tmp_path)
-    assert made == rows
-    stored = read_rows(paper.PAPER, "smoke", tmp_path)
-    assert [key(row) for row in stored] == [key(row) for row in made]
-    assert [row["value"] for row in stored] == pytest.approx([row["value"] for row in made], 1e-5)
+def test_a_table_can_be_measured_alone(rows: list[Row]) -> None:
+    alone = paper.measure("smoke", (0, 1), ["2"], progress=False)
+    assert alone == [row for row in rows if row["table"] == "2"]
 
 
-def test_bad_input_is_named_in_one_sentence(tmp_path: Path) -> None:
+def test_bad_input_is_named_in_one_sentence() -> None:
     sentence = r"^'quick' is no profile: it must be one of smoke, laptop, paper\.$"
     with pytest.raises(ValueError, match=sentence):
-        paper.reproduce("quick", folder=tmp_path)
-    with pytest.raises(ValueError, match=r"^seeds is 0: it must be at least 1\.$"):
-        paper.reproduce("smoke", seeds=0, folder=tmp_path)
-    assert not list(tmp_path.iterdir())
+        paper.measure("quick")
+    with pytest.raises(ValueError, match=r"^'5' is no table: it must be one of 1, 2, 3, 4, unpr"):
+        paper.measure("smoke", tables=["5"])

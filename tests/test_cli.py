@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from robustnb import cli
+from robustnb import cli, reproduction
 from robustnb.results import published
 
 README = (cli.ROOT / "README.md").read_text(encoding="utf-8")
@@ -151,6 +151,8 @@ def test_results_count_the_published_cells(run: Run) -> None:
             ["reproduce", "bayesian-weight-sampling", "--profile", "big"],
             "Unknown profile 'big': use one of smoke, laptop, paper.",
         ),
+        (["reproduce", "bang", "--table", "9"], "'9' is no table: it must be one of 1, gradients"),
+        (["reproduce", "bang", "--seeds", "0"], "seeds is 0: it must be at least 1."),
         (["data", "mnits"], "did you mean 'mnist'?"),
     ],
 )
@@ -161,22 +163,14 @@ def test_bad_input_gets_one_sentence(arguments: list[str], sentence: str, run: R
     assert len(result.output.splitlines()) == 1
 
 
-def test_reproduce_hands_profile_and_seeds_to_the_experiment(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from robustnb.experiments import bayesian_weight_sampling
-
-    calls: list[dict[str, object]] = []
-
-    def measure(**call: object) -> list[object]:
-        calls.append(call)
-        return [{}, {}]
-
-    monkeypatch.setattr(bayesian_weight_sampling, "reproduce", measure)
-    result = run("reproduce", "bayesian-weight-sampling", "--profile", "laptop", "--seeds", "3")
+def test_reproduce_stores_what_was_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[object, ...]] = []
+    monkeypatch.setattr(reproduction, "reproduce", lambda *call: calls.append(call) or [{}, {}])
+    result = run("reproduce", "bang", "--profile", "laptop", "--seeds", "3")
     assert result.exit_code == 0, result.output
-    assert calls == [{"profile": "laptop", "seeds": 3}]
-    assert result.output.startswith("Stored 2 rows of bayesian-weight-sampling at profile laptop")
+    assert result.output.startswith("Stored 2 rows of bang at profile laptop")
+    run("reproduce", "bang", "--table", "1", "--table", "grid")
+    assert calls == [("bang", "laptop", 3, None), ("bang", "smoke", 1, ("1", "grid"))]
 
 
 def test_serve_prints_the_address_of_the_book(built_book: Path) -> None:

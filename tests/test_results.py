@@ -28,6 +28,7 @@ from robustnb.results import (
     papers,
     published,
     read_rows,
+    update_rows,
     write_rows,
 )
 
@@ -178,6 +179,17 @@ def test_a_file_has_one_row_a_line_with_readable_numbers(book: Path) -> None:
     assert len(lines) == 5
     assert all(tuple(json.loads(line.rstrip(","))) == FIELDS for line in lines[1:-1])
     assert '"value": 33.3333,' in lines[1]
+
+
+def test_an_update_replaces_the_same_cells_and_keeps_the_others(book: Path) -> None:
+    old = [measure(value=1), measure(PAPER, "controls", "a", "b", unit="%", value=2)]
+    write_rows(PAPER, "smoke", old, book)
+    new = [measure(value=3), measure(PAPER, "controls", "a", "c", unit="%", value=4)]
+    path = update_rows(PAPER, "smoke", new, book)
+    assert sorted(row["value"] for row in read_rows(PAPER, "smoke", book)) == [2, 3, 4]
+    written = path.read_bytes()
+    update_rows(PAPER, "smoke", new, book)
+    assert sorted(path.read_bytes()) == sorted(written)  # the order of rows may change
 
 
 def test_rows_of_all_files_are_read_and_a_profile_picked(book: Path) -> None:

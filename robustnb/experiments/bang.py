@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from pathlib import Path
 
 from joblib import cpu_count
 
@@ -14,7 +13,7 @@ from robustnb.experiments import bang_tables as searches
 from robustnb.experiments.bang_tables import OTHER, PLAIN, Study, Table
 from robustnb.experiments.bang_training import Network, Training, network_piece
 from robustnb.experiments.pieces import Piece, finish, result
-from robustnb.results import BOOK, Row, over_seeds, write_rows
+from robustnb.results import Row, over_seeds
 
 PAPER = "bang"
 
@@ -138,9 +137,8 @@ PROTOCOLS = {
         ),
         replace(
             PAPER_CIFAR,
-            training=replace(CIFAR_TRAINING, iterations=1_000, stages=(500, 1_000)),
-            networks=(PLAIN, OTHER, CIFAR_NETWORKS[2]),
-            grid=(),
+            training=replace(CIFAR_TRAINING, iterations=4_000, stages=(500, 1_000, 2_000, 4_000)),
+            grid=coarse((0.4, 1.0), (0.80, 0.86)),
             num_images=500,
             num_similar=100,
             copies=5,
@@ -257,12 +255,3 @@ def _measuring(chosen: Iterable[tuple[Study, Table]], seed: int) -> Iterator[Pie
 
 # The second stage needs the results of the first.
 STAGES = {"training": _training, "measuring": _measuring}
-
-
-def reproduce(profile: str = "laptop", seeds: int = 3, folder: Path = BOOK) -> list[Row]:
-    """Measure the paper's tables at a profile and store the rows beside the published ones."""
-    if seeds < 1:
-        raise ValueError(f"seeds is {seeds}: it must be at least 1.")
-    rows = measure(profile, range(seeds))
-    write_rows(PAPER, profile, rows, folder)
-    return rows

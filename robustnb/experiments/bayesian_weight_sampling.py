@@ -1,9 +1,8 @@
 """Tables 1 to 4 of Zhang & Chen (2020): Bayesian weight sampling against transferred attacks."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -34,7 +33,7 @@ from robustnb.experiments.bayesian_weight_sampling_pieces import (
     white_box_pieces,
 )
 from robustnb.experiments.pieces import Piece, finish, result
-from robustnb.results import BOOK, Row, make_row, over_seeds, write_rows
+from robustnb.results import Row, make_row, over_seeds
 
 PAPER = "bayesian-weight-sampling"
 
@@ -254,8 +253,8 @@ def _transferred(
         yield Cell(name, column, 100 * share, found.seconds, size, attack=protocol.attack)
 
 
-def rows_of_seed(profile: str, seed: int) -> list[Row]:
-    """Return every row that one seed measures at a profile."""
+def rows_of_seed(profile: str, seed: int, tables: Iterable[str] = tuple(TABLES)) -> list[Row]:
+    """Return every row of some tables that one seed measures at a profile."""
     protocol = PROTOCOLS[profile]
     dataset = load(protocol.dataset)
     return [
@@ -270,8 +269,8 @@ def rows_of_seed(profile: str, seed: int) -> list[Row]:
             digest=dataset.digest,
             seconds=cell.seconds,
         )
-        for table, cells in TABLES.items()
-        for cell in cells(protocol, seed)
+        for table in tables
+        for cell in TABLES[table](protocol, seed)
     ]
 
 
@@ -304,20 +303,30 @@ def _settings(protocol: Protocol, table: str, cell: Cell) -> dict[str, Any]:
 
 
 def measure(
-    profile: str, seeds: Iterable[int] = (0,), *, jobs: int | None = None, progress: bool = True
+    profile: str,
+    seeds: Iterable[int] = (0,),
+    tables: Collection[str] | None = None,
+    *,
+    jobs: int | None = None,
+    progress: bool = True,
 ) -> list[Row]:
     """Compute what is missing of a profile and return its rows, averaged over seeds.
 
     Runs `jobs` processes side by side (all cores unless given). What was computed before, also by a
-    run that was killed, is read from the disk.
+    run that was killed, is read from the disk. With `tables`, these alone are measured, and what
+    they need is computed by this process, piece after piece.
     """
     if profile not in PROTOCOLS:
         raise ValueError(f"{profile!r} is no profile: it must be one of {', '.join(PROTOCOLS)}.")
+    for name in tables or ():
+        if name not in TABLES:
+            raise ValueError(f"{name!r} is no table: it must be one of {', '.join(TABLES)}.")
     seeds, run = list(seeds), partial(finish, jobs=jobs or cpu_count(), progress=progress)
-    for description, stage in STAGES.items():
+    for description, stage in STAGES.items() if tables is None else ():
         pieces = [piece for seed in seeds for piece in stage(PROTOCOLS[profile], seed)]
         run(pieces, description=description)
-    return over_seeds([row for seed in seeds for row in rows_of_seed(profile, seed)])
+    chosen = list(TABLES) if tables is None else list(tables)
+    return over_seeds([row for seed in seeds for row in rows_of_seed(profile, seed, chosen)])
 
 
 def _training(protocol: Protocol, seed: int) -> Iterator[Piece]:
@@ -351,12 +360,3 @@ def _measuring(protocol: Protocol, seed: int) -> Iterator[Piece]:
 
 # Each stage needs the results of the one before.
 STAGES = {"training": _training, "attack": _attack, "measuring": _measuring}
-
-
-def reproduce(profile: str = "laptop", seeds: int = 3, folder: Path = BOOK) -> list[Row]:
-    """Measure the paper's tables at a profile and store the rows beside the published ones."""
-    if seeds < 1:
-        raise ValueError(f"seeds is {seeds}: it must be at least 1.")
-    rows = measure(profile, range(seeds))
-    write_rows(PAPER, profile, rows, folder)
-    return rows

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from joblib import cpu_count
@@ -18,7 +17,7 @@ from robustnb.experiments.noise_optimization_pieces import Study
 from robustnb.experiments.noise_optimization_tables import PRINTED, TABLES, Table
 from robustnb.experiments.noise_optimization_training import DEVICE, PAPER, Training
 from robustnb.experiments.pieces import Piece, finish, result
-from robustnb.results import BOOK, Row, over_seeds, read_rows, write_rows
+from robustnb.results import Row, over_seeds
 
 # Tables 1 and 2. White-box attacks start at the image, as in the published code.
 PAPER_S = {
@@ -147,28 +146,3 @@ def _measuring(study: Study, seed: int) -> Iterator[Piece]:
 
 # The second stage needs the results of the first.
 STAGES = {"training": _training, "measuring": _measuring}
-
-
-def reproduce(
-    profile: str = "laptop",
-    seeds: int = 3,
-    folder: Path = BOOK,
-    tables: Sequence[str] | None = None,
-) -> list[Row]:
-    """Measure the paper's tables at a profile and store the rows beside the published ones.
-
-    With `tables`, what is stored of other networks stays as it is.
-    """
-    if seeds < 1:
-        raise ValueError(f"seeds is {seeds}: it must be at least 1.")
-    rows = measure(profile, range(seeds), tables)
-    if tables is not None:
-        measured = {_place(row) for row in rows}
-        stored = read_rows(PAPER, profile, folder)
-        rows += [row for row in stored if _place(row) not in measured]
-    write_rows(PAPER, profile, rows, folder)
-    return rows
-
-
-def _place(row: Row) -> tuple[str, str, str]:
-    return row["table"], row["row"], row["column"]

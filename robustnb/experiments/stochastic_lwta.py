@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -58,7 +57,7 @@ from robustnb.experiments.stochastic_lwta_tables import (
     training_eps,
 )
 from robustnb.metrics import expected_calibration_error, reliability
-from robustnb.results import BOOK, Row, over_seeds, read_rows, write_rows
+from robustnb.results import Row, over_seeds
 
 RADII = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)  # of certificates, in L2
 
@@ -333,21 +332,3 @@ def rows_of_seed(profile: str, seed: int, tables: Iterable[str]) -> list[Row]:
         for name in tables
         for cell in TABLES[name].cells(protocol, seed)
     ]
-
-
-def reproduce(
-    profile: str = "laptop",
-    seeds: int = 1,
-    folder: Path = BOOK,
-    tables: Collection[str] | None = None,
-) -> list[Row]:
-    """Measure the report's tables at a profile and store the rows beside the published ones.
-
-    With `tables` the stored rows of the others stay as they are.
-    """
-    if seeds < 1:
-        raise ValueError(f"seeds is {seeds}: it must be at least 1.")
-    rows = measure(profile, range(seeds), tables)
-    kept = [row for row in read_rows(PAPER, profile, folder) if row["table"] not in _known(tables)]
-    write_rows(PAPER, profile, kept + rows, folder)
-    return rows
