@@ -39,8 +39,20 @@ TRAINING = work.Training(
     pgd=PGD(eps=0.1, alpha=0.1, steps=2),
     carlini_wagner=CarliniWagner(c=1.0, steps=2),
 )
+DEEPER = paper.Protocol(
+    training=replace(TRAINING, epochs=1),
+    strength=tables.Strength(
+        num_attacked=5,
+        draws=1,
+        pgd=PGD(eps=0.1, alpha=0.1, steps=1),
+        square=Square(eps=0.1, queries=2, eot_samples=1),
+        eot_samples=(1, 2),
+        few=1,
+    ),
+)
 TINY = paper.Protocol(
     training=TRAINING,
+    deep=DEEPER,
     strength=tables.Strength(
         num_images=30,
         num_attacked=20,
@@ -166,7 +178,19 @@ def test_a_rehearsal_that_misleads_leaves_the_best_single_attack() -> None:
     assert Assault(()).accuracy(answers) == pytest.approx(15)
 
 
-@pytest.mark.parametrize("table", ["attacks on LWTA", "attacks on PNI"])
+def test_the_deep_table_is_about_networks_of_its_own(
+    rows: list[Row], cells: dict[Key, float]
+) -> None:
+    deep, usual = of_table(cells, paper.DEEP), of_table(cells, "attacks on LWTA")
+    assert {column for _, column in deep} == {column for _, column in usual}
+    settings = [row["settings"] for row in rows if row["table"] == paper.DEEP]
+    assert {each["training"]["epochs"] for each in settings} == {1}
+    model, (images, labels) = work.network(DEEPER.training, TUNED, 0), images_of_test(5)
+    assert deep["none", TUNED] == pytest.approx(percent_right(model(images), labels))
+    assert not list(paper.TABLES[paper.DEEP].cells(replace(TINY, deep=None), 0))
+
+
+@pytest.mark.parametrize("table", ["attacks on LWTA", paper.DEEP, "attacks on PNI"])
 def test_no_attack_is_worse_than_the_worst_case(cells: dict[Key, float], table: str) -> None:
     found = of_table(cells, table)
     for row, column in found:

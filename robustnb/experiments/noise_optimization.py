@@ -66,8 +66,8 @@ PROTOCOLS = {
     "laptop": {
         "3": _smaller("3", {"epochs": 10, "num_images": 10_000}, **FEW),
         "4": _smaller("4", {"epochs": 4, "num_images": 3_000}, **FEWER),
-        "5": _smaller("5", {"epochs": 5, "num_images": 5_000, "width": 8}, **FEWER),
-        "6": _smaller("6", {"epochs": 3, "num_images": 5_000, "width": 8}, **FEWER),
+        "5": _smaller("5", {"epochs": 6, "num_images": 20_000, "width": 16}, **FEWER),
+        "6": _smaller("6", {"epochs": 8, "width": 8}, **FEWER),
     },
     "paper": dict(sorted(PAPER_S.items())),
 }

@@ -59,6 +59,7 @@ from robustnb.experiments.stochastic_lwta_tables import (
 from robustnb.metrics import expected_calibration_error, reliability
 from robustnb.results import Row, over_seeds
 
+DEEP = "attacks on LWTA, WRN-34-1"
 RADII = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)  # of certificates, in L2
 
 
@@ -67,7 +68,8 @@ class Protocol:
     """Say what is trained, attacked and measured; the defaults are the report's.
 
     It attacked 1,024 images: see the chapter's exercises. `timed` is the network whose time is
-    taken, trained or not, on `batches` of images. Certificates rest on `certified_draws`.
+    taken, trained or not, on `batches` of images. Certificates rest on `certified_draws`. `deep` is
+    what is done besides with the report's architecture, where the rest has a smaller one.
     """
 
     training: Training = field(default_factory=Training)
@@ -75,6 +77,7 @@ class Protocol:
     timed: Architecture = "WRN-34-1"
     batches: tuple[int, ...] = (1, 128)
     certified_draws: int = 1_000
+    deep: "Protocol | None" = None
 
 
 PROTOCOLS = {
@@ -124,6 +127,22 @@ PROTOCOLS = {
             constants=(1e-4, 1e-2, 1.0),
         ),
         certified_draws=500,
+        deep=Protocol(
+            training=Training(
+                *("cifar10", 16, "WRN-34-1"),
+                num_images=20_000,
+                num_validation=500,
+                schedule="one-cycle",
+                epochs=6,
+                pgd=PGD(eps=8 / 255, alpha=0.01, steps=5),
+            ),
+            strength=Strength(
+                num_attacked=128,
+                pgd=PGD(eps=8 / 255, alpha=2 / 255, steps=10),
+                square=Square(eps=8 / 255, queries=200, eot_samples=4),
+                few=5,
+            ),
+        ),
     ),
     "paper": Protocol(),
 }
@@ -131,9 +150,9 @@ PROTOCOLS = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table's networks, which are trained first, the pieces it needs then, and its cells."""
+    """A table's trainings, which come first, the pieces it needs then, and its cells."""
 
-    networks: Callable[[Protocol], Collection[str]]
+    trainings: Callable[[Protocol, int], Iterable[Piece]]
     pieces: Callable[[Protocol, int], Iterable[Piece]]
     cells: Callable[[Protocol, int], Iterator[Cell]]
 
@@ -155,10 +174,11 @@ def under_attack(tasks: Callable[[Strength], Tasks]) -> Table:
                 _settings(protocol, assault),
             )
 
-    def networks(protocol: Protocol) -> set[str]:
-        return networks_of(tasks(protocol.strength))
+    def trainings(protocol: Protocol, seed: int) -> Iterator[Piece]:
+        for name in networks_of(tasks(protocol.strength)):
+            yield _trained(protocol, name, seed)
 
-    return Table(networks, pieces, cells)
+    return Table(trainings, pieces, cells)
 
 
 def _asked(protocol: Protocol, assault: Assault, seed: int) -> list[Piece]:
@@ -204,7 +224,19 @@ def of_networks(
     def pieces(protocol: Protocol, seed: int) -> list[Piece]:
         return [piece(protocol, name, seed) for name in names]
 
-    return Table(lambda _: names if are_trained else (), pieces, all_cells)
+    def trainings(protocol: Protocol, seed: int) -> list[Piece]:
+        return [_trained(protocol, name, seed) for name in names if are_trained]
+
+    return Table(trainings, pieces, all_cells)
+
+
+def deeper(table: Table) -> Table:
+    """Make the same table about `deep` of a protocol, with no cell where there is none."""
+
+    def of(part: Callable[[Protocol, int], Iterable[Any]]) -> Callable[[Protocol, int], Any]:
+        return lambda protocol, seed: iter(part(protocol.deep, seed) if protocol.deep else ())
+
+    return Table(of(table.trainings), of(table.pieces), of(table.cells))
 
 
 def _answered(protocol: Protocol, name: str, seed: int) -> Piece:
@@ -275,6 +307,7 @@ TABLES = {
     "controls": under_attack(controls),
     "training eps": under_attack(training_eps),
     "attacks on LWTA": under_attack(on_lwta),
+    DEEP: deeper(under_attack(on_lwta)),
     "temperature": under_attack(temperatures),
     "attacks on PNI": under_attack(on_pni),
     "steps": under_attack(steps),
@@ -307,11 +340,10 @@ def measure(
     names = _known(tables)
     protocol, seeds = PROTOCOLS[profile], list(seeds)
     run = partial(finish, jobs=jobs or cpu_count(), progress=progress)
-    networks = sorted({network for name in names for network in TABLES[name].networks(protocol)})
-    training = [trained_piece(protocol.training, name, s) for name in networks for s in seeds]
-    run(training, description="training")
+    training = [p for name in names for s in seeds for p in TABLES[name].trainings(protocol, s)]
+    # Tables share networks, and some of their tasks.
+    run(dict.fromkeys(training), description="training")
     pieces = [p for name in names for seed in seeds for p in TABLES[name].pieces(protocol, seed)]
-    # Tables share some of their tasks.
     run(dict.fromkeys(pieces), description="measuring")
     return over_seeds(row for seed in seeds for row in rows_of_seed(profile, seed, names))
 
