@@ -130,12 +130,14 @@ def constants(strength: Strength) -> Tasks:
 def on_lwta(strength: Strength) -> Tasks:
     """Attack Stochastic LWTA in every way, and a network without blocks in those that apply."""
     known = lwta_attacks(strength)
-    plain = [name for name, attack in known.items() if _means_something(attack)]
-    return (
-        _column(strength, LWTA, known, worst=True)
-        | _column(strength, SMOOTH_LWTA, known, worst=True)
-        | _column(strength, TUNED, {name: known[name] for name in plain}, worst=True)
-    )
+    plain = {name: attack for name, attack in known.items() if _means_something(attack)}
+    return _column(strength, LWTA, known, worst=True) | _column(strength, TUNED, plain, worst=True)
+
+
+def on_both_lwta(strength: Strength) -> Tasks:
+    """Attack the same, and Stochastic LWTA that met PGD through the mean mask in training."""
+    smooth = _column(strength, SMOOTH_LWTA, lwta_attacks(strength), worst=True)
+    return on_lwta(strength) | smooth
 
 
 def lwta_attacks(strength: Strength) -> dict[str, Attack | Elsewhere | None]:
