@@ -111,10 +111,10 @@ PROTOCOLS = {
     "laptop": Protocol(
         training=Training(
             *("cifar10", 16, "small CNN"),
-            num_images=5_000,
+            num_images=20_000,
             num_validation=500,
             schedule="one-cycle",
-            epochs=8,
+            epochs=10,
             pgd=PGD(eps=8 / 255, alpha=0.01, steps=5),
             carlini_wagner=CarliniWagner(c=1.0, steps=5),
         ),
