@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from robustnb.book import build
+
+# As `robustnb test` does: sums differ in their last digit with the number of threads.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -66,7 +67,13 @@ def worst_cells(study: Study, found: dict[tuple[str, float, str], work.Attacked]
             for attack, answer in answers.items():
                 settings = settings_of(study) | {"attacks": _strong_settings(study, eps, attack)}
                 numbers = percent(answer.right), PERCENT, answer.seconds, study.num_attacked
-                yield Cell(f"{attack}, eps={eps:g}", network.name, *numbers, settings)
+                yield Cell(f"{attack}, eps={_written(eps)}", network.name, *numbers, settings)
+
+
+def _written(eps: float) -> str:
+    """Write 0.1 as it is, and 0.00784314 as 2/255."""
+    short = f"{eps:g}"
+    return short if len(short) <= 4 else str(Fraction(eps).limit_denominator(255))
 
 
 def _strong_settings(study: Study, eps: float, attack: str) -> dict[str, Any]:
