@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustnb.attacks.gradient import FGSM
-from robustnb.attacks.lbfgs import BatchLBFGS
+from robustnb.attacks.lbfgs import LBFGS, BatchLBFGS
 from robustnb.corruptions import CORRUPTIONS, corrupt
 from robustnb.data import load
 from robustnb.defenses.noise import noise_layers
@@ -108,6 +108,24 @@ def test_a_plain_network_is_asked_once(cells: dict[Key, Row]) -> None:
     attacked = FGSM(0.1)(model, images, labels)
     expected = share_right(model(attacked), labels)
     assert seed_0(cells, "3", PLAIN, "white-box FGSM") == pytest.approx(expected)
+
+
+def test_both_readings_of_lbfgs_image_by_image(cells: dict[Key, Row]) -> None:
+    model, (images, labels) = work.asked(TINY, "MLP ReLU", 0), first(6)
+    least = [LBFGS()(model, *one) for one in zip(images.split(1), labels.split(1), strict=True)]
+    lengths = [(found[0] - image).norm() for found, image in zip(least, images, strict=True)]
+    moved = torch.stack([length for length in lengths if length > 0])
+    found = seed_0(cells, "L-BFGS", "MLP ReLU", "Szegedy et al.: median L2")
+    assert found == pytest.approx(moved.median().item(), rel=1e-3)
+    accuracy = seed_0(cells, "L-BFGS", "MLP ReLU", "Szegedy et al.: accuracy")
+    assert accuracy == pytest.approx(share_right(model(torch.cat(least)), labels))
+    alone = [
+        TINY.lbfgs(model, image[None], label[None])
+        for image, label in zip(images, labels, strict=True)
+    ]
+    expected = share_right(model(torch.cat(alone)), labels)
+    column = "the code's, batches of one: accuracy"
+    assert seed_0(cells, "L-BFGS", "MLP ReLU", column) == pytest.approx(expected)
 
 
 def test_a_noisy_network_has_the_mean_over_its_draws(cells: dict[Key, Row]) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from robustnb.corruptions import CORRUPTIONS
 from robustnb.experiments import noise_optimization_checks as checks
+from robustnb.experiments import noise_optimization_lbfgs as lbfgs
 from robustnb.experiments import noise_optimization_pieces as work
 from robustnb.experiments import noise_optimization_published_code as code
 from robustnb.experiments.cells import Cell
@@ -219,6 +220,7 @@ TABLES = {
     "noise off": Table(silent_pieces, silent_cells),
     "EOT": Table(averaged_pieces, averaged_cells),
     "worst case": Table(worst_pieces, worst_cells),
+    "L-BFGS": Table(lbfgs.pieces, lbfgs.cells),
     "convergence": Table(trained_pieces, loss_cells),
     "sigma": Table(trained_pieces, sigma_cells),
     "cost": Table(cost_pieces, cost_cells),
