@@ -187,7 +187,10 @@ def test_the_deep_table_is_about_networks_of_its_own(
     assert {each["training"]["epochs"] for each in settings} == {1}
     model, (images, labels) = work.network(DEEPER.training, TUNED, 0), images_of_test(5)
     assert deep["none", TUNED] == pytest.approx(percent_right(model(images), labels))
-    assert not list(paper.TABLES[paper.DEEP].cells(replace(TINY, deep=None), 0))
+    history = work.trained(DEEPER.training, LWTA, 0).history
+    assert cells[paper.DEEP_LOSS, "epoch 1", LWTA] == history[0]["train_loss"]
+    for table in (paper.DEEP, paper.DEEP_LOSS):
+        assert not list(paper.TABLES[table].cells(replace(TINY, deep=None), 0))
 
 
 @pytest.mark.parametrize("table", ["attacks on LWTA", paper.DEEP, "attacks on PNI"])

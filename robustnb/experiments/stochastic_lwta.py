@@ -60,7 +60,7 @@ from robustnb.experiments.stochastic_lwta_tables import (
 from robustnb.metrics import expected_calibration_error, reliability
 from robustnb.results import Row, over_seeds
 
-DEEP = "attacks on LWTA, WRN-34-1"
+DEEP, DEEP_LOSS = "attacks on LWTA, WRN-34-1", "training loss, WRN-34-1"
 RADII = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)  # of certificates, in L2
 
 
@@ -291,6 +291,11 @@ def _coefficients(name: str, found: Trained) -> Iterator[tuple[str, str, float, 
             yield f"epoch {epoch}", f"{name}, {column}", value, ""
 
 
+def _losses(name: str, found: Trained) -> Iterator[tuple[str, str, float, str]]:
+    for epoch in found.history:
+        yield f"epoch {epoch['epoch']:.0f}", name, epoch["train_loss"], "nats"
+
+
 def _certified(protocol: Protocol, name: str, seed: int) -> Piece:
     number, draws = protocol.strength.num_attacked, protocol.certified_draws
     return certified_piece(protocol.training, name, number, draws, seed)
@@ -309,6 +314,7 @@ TABLES = {
     "training eps": under_attack(training_eps),
     "attacks on LWTA": under_attack(on_both_lwta),
     DEEP: deeper(under_attack(on_lwta)),
+    DEEP_LOSS: deeper(of_networks((LWTA, TUNED), _trained, _losses)),
     "temperature": under_attack(temperatures),
     "attacks on PNI": under_attack(on_pni),
     "steps": under_attack(steps),
