@@ -15,7 +15,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
-import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
@@ -108,7 +107,7 @@ def cnn(
         layers += [*after.convolution(outputs, height, width), nn.ReLU(), nn.MaxPool2d(2)]
         height, width = height // 2, width // 2
     head = _connected((64 * height * width, 128, 128, classes), after)
-    return _channels_last(*layers, nn.Flatten(), *head)
+    return nn.Sequential(*layers, nn.Flatten(), *head)
 
 
 def resnet18(
@@ -135,7 +134,7 @@ def resnet18(
     stages = _stages(width, (2, 2, 2, 2), (height, breadth), after)
     hidden = () if one_layer_head else (4 * width, 2 * width)
     head = _connected((8 * width, *hidden, classes), after)
-    return _channels_last(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *head)
+    return nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *head)
 
 
 def resnet34(
@@ -161,13 +160,7 @@ def resnet34(
     stages = _stages(width, (3, 4, 6, 3), (_halved(height), _halved(breadth)), after)
     hidden = () if one_layer_head else (16 * width, 8 * width, 4 * width)
     head = _connected((32 * width, *hidden, classes), after)
-    return _channels_last(*stem, *stages, nn.AdaptiveAvgPool2d(2), nn.Flatten(), *head)
-
-
-def _channels_last(*layers: nn.Module) -> nn.Sequential:
-    """Compose layers, with weights in the order in which a processor convolves fastest."""
-    model: nn.Sequential = nn.Sequential(*layers).to(memory_format=torch.channels_last)
-    return model
+    return nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(2), nn.Flatten(), *head)
 
 
 def _connected(
