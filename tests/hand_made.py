@@ -3,6 +3,7 @@
 from typing import Any
 
 from robustnb.results import Row, published
+from robustnb.verdicts import Verdict
 
 Key = tuple[str, str, str]  # table, row, column
 Changes = dict[Key, Any]  # a number, a list of one per seed, or None
@@ -30,3 +31,19 @@ def row(paper: str, key: Key, value: float, seed: int, profile: str) -> Row:
     names = dict(zip(("table", "row", "column"), key, strict=True))
     measured = {"value": value, "values": [value], "seeds": [seed], "profile": profile}
     return {"paper": paper} | names | empty | measured
+
+
+def check(verdict: Verdict, claim: str, answer: str, reason: str) -> None:
+    """Fail unless a verdict on `claim` has this answer and a whole sentence with this reason."""
+    assert verdict.id == claim
+    assert verdict.answer == answer, verdict.reason
+    assert reason.lower() in verdict.reason.lower()
+    assert verdict.reason.endswith(".")
+    assert verdict.reason[0].isupper()
+    assert verdict.numbers
+
+
+def tried_every_way(tried: set[tuple[int, str]], claims: int) -> bool:
+    """Tell whether each claim comes out in all three ways among (claim, answer)."""
+    answers = ("holds", "holds in part", "does not hold")
+    return tried == {(number, answer) for number in range(1, claims + 1) for answer in answers}

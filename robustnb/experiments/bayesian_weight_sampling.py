@@ -253,7 +253,7 @@ def _transferred(
         yield Cell(name, column, 100 * share, found.seconds, size, attack=protocol.attack)
 
 
-def rows_of_seed(profile: str, seed: int, tables: Iterable[str] = tuple(TABLES)) -> list[Row]:
+def rows_of_seed(profile: str, seed: int, tables: Iterable[str]) -> list[Row]:
     """Return every row of some tables that one seed measures at a profile."""
     protocol = PROTOCOLS[profile]
     dataset = load(protocol.dataset)
