@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +34,29 @@ class Run:
         self.history: History = []
         self.best_score = -math.inf
         self.best_weights = _copy(model.state_dict())
+        self._saved = time.perf_counter()
 
-    def record(self, train_loss: float, validation: float) -> None:
+    @property
+    def unsaved_seconds(self) -> float:
+        """Return how long ago the run was saved, or else began."""
+        return time.perf_counter() - self._saved
+
+    def record(self, validation_accuracy: float, **numbers: float) -> None:
         """Add an epoch to the history and keep its weights if none scored better."""
-        epoch = float(len(self.history) + 1)
-        row = {"epoch": epoch, "train_loss": train_loss, "validation_accuracy": validation}
-        self.history.append(row)
-        if validation > self.best_score:
-            self.best_score, self.best_weights = validation, _copy(self.model.state_dict())
+        row = {"epoch": len(self.history) + 1.0, "validation_accuracy": validation_accuracy}
+        self.history.append(row | numbers)
+        if validation_accuracy > self.best_score:
+            self.best_score, self.best_weights = validation_accuracy, _copy(self.model.state_dict())
 
     def save(self, path: Path) -> None:
         """Write everything to `path` (safetensors), whole or not at all."""
         moments, rest = _split(self.optimizer.state_dict())
         tensors = _prefix("model.", self.model.state_dict()) | _prefix("best.", self.best_weights)
         tensors |= _prefix("optimizer.", moments) | {"generator": self.generator.get_state()}
-        schedule = self.scheduler.state_dict() if self.scheduler is not None else None
+        # A dict, such as MultiStepLR's milestones, never changes, and JSON would turn its keys into
+        # text.
+        state = self.scheduler.state_dict() if self.scheduler is not None else {}
+        schedule = {name: value for name, value in state.items() if not isinstance(value, dict)}
         metadata = {
             "history": json.dumps(self.history),
             "optimizer": json.dumps(rest),
@@ -55,6 +64,7 @@ class Run:
         }
         with whole(path) as part:
             save_file(_copy(tensors), part, metadata=metadata)
+        self._saved = time.perf_counter()
 
     def load(self, path: Path) -> None:
         """Take up the run that `path` holds; raise ValueError if it is not of this network."""
@@ -63,6 +73,7 @@ class Run:
             self.model.load_state_dict(_under("model.", tensors))
             moments = _under("optimizer.", tensors)
             self.optimizer.load_state_dict(_join(moments, json.loads(metadata["optimizer"])))
+            _lay_out(self.optimizer)
             if self.scheduler is not None:
                 self.scheduler.load_state_dict(json.loads(metadata["scheduler"]))
         except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
@@ -91,6 +102,14 @@ def _join(tensors: Tensors, rest: dict[str, Any]) -> dict[str, Any]:
         index, name = key.split(".", 1)
         state[int(index)][name] = value
     return {"state": state, "param_groups": rest["param_groups"]}
+
+
+def _lay_out(optimizer: Optimizer) -> None:
+    """Lay each moment out in memory as its weights are: the last digit can depend on it."""
+    for weights, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == weights.shape:
+                moments[name] = torch.empty_like(weights, dtype=value.dtype).copy_(value)
 
 
 def _copy(tensors: Tensors) -> Tensors:

@@ -1,6 +1,7 @@
 """One loop that trains every network of the book."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ from robustnb.randomness import noise_from
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 Score = Callable[[nn.Module, Tensor, Tensor], float]
+Watch = Callable[[nn.Module], dict[str, float]]
 Split = tuple[Tensor, Tensor]
+SAVE_EVERY = 10.0  # seconds, since short epochs take no longer than to write the network
 
 
 class TrainingDiverged(ArithmeticError):
@@ -56,6 +59,11 @@ def score_accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return accuracy(predict(model, images), labels)
 
 
+def watch_nothing(_: nn.Module) -> dict[str, float]:
+    """Return no numbers."""
+    return {}
+
+
 def fit(
     model: nn.Module,
     train: Split,
@@ -68,6 +76,7 @@ def fit(
     epochs: int = 100,
     patience: int | None = 5,
     score: Score = score_accuracy,
+    watch: Watch = watch_nothing,
     keep: Literal["best", "last"] = "best",
     generator: torch.Generator | None = None,
     checkpoint: Path | None = None,
@@ -79,9 +88,10 @@ def fit(
     Stops after `epochs`, or when `patience` epochs in a row brought no better score (None: never).
     With `keep="last"` the weights are those of the last epoch. A `scheduler` of the learning rate
     takes a step after every minibatch. Returns one row per epoch: `epoch`, `train_loss` (mean over
-    minibatches), `validation_accuracy`. `generator` shuffles the images and feeds stochastic
-    layers. With `checkpoint`, every epoch is saved there and a run that was interrupted goes on
-    where it was, to the same weights.
+    minibatches), `validation_accuracy`, `seconds`, and what `watch` says of the network after it.
+    `generator` shuffles the images and feeds stochastic layers. With `checkpoint`, all that changes
+    is saved there after an epoch, if the last time is SAVE_EVERY seconds ago, and after the last
+    one; a run that was interrupted goes on from there, to the same weights.
     Raises TrainingDiverged at the first loss that is not finite.
     """
     _check_arguments(train, validation, batch_size, epochs)
@@ -91,9 +101,13 @@ def fit(
     bar = tqdm(total=epochs, initial=len(run.history), desc=description, disable=not progress)
     with bar, noise_from(model, run.generator):
         while not _finished(run.history, epochs, patience):
+            started = time.perf_counter()
             train_loss = _epoch(run, train, loss, batch_size)
-            run.record(train_loss, score(model, *validation))
-            if checkpoint is not None:
+            accuracy_now = score(model, *validation)
+            seconds = time.perf_counter() - started
+            run.record(accuracy_now, train_loss=train_loss, seconds=seconds, **watch(model))
+            over = _finished(run.history, epochs, patience)
+            if checkpoint is not None and (over or run.unsaved_seconds >= SAVE_EVERY):
                 run.save(checkpoint)
             bar.update()
             bar.set_postfix(loss=f"{train_loss:.3f}", validation=f"{run.best_score:.2%}")

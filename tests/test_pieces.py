@@ -29,6 +29,7 @@ from pathlib import Path
 import torch
 
 from laboratory import tools
+from robustnb.experiments.pieces import unfinished
 
 
 def measure(folder, number, deadly=False):
@@ -45,6 +46,18 @@ def measure(folder, number, deadly=False):
 
 def threads():
     return torch.get_num_threads()
+
+
+def climb(height, fails):
+    """Take a step at a time, and keep how far it is."""
+    place = unfinished("height")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    start = int(place.read_text()) if place.exists() else 0
+    for step in range(start, height):
+        if fails and step == height - 1 and start == 0:
+            raise KeyboardInterrupt
+        place.write_text(str(step + 1))
+    return start, place
 ''',
 }
 
@@ -114,6 +127,18 @@ finish(some, jobs=1, description="measuring", progress=False)
     some = [Piece(measure, (str(laboratory), n, n == 2)) for n in (1, 2, 3)]
     assert run(some) == [10, 20, 30]
     assert calls(laboratory) == [1, 2, 2, 3]
+
+
+def test_a_piece_goes_on_from_what_it_kept_and_leaves_nothing(laboratory: Path) -> None:
+    climb = work().climb
+    with pytest.raises(KeyboardInterrupt):
+        result(Piece(climb, (5, True)))
+    assert result(Piece(climb, (4, False)))[0] == 0  # what another piece keeps is another's
+    start, place = result(Piece(climb, (5, True)))
+    assert start == 4
+    assert not place.parent.exists()
+    assert laboratory / "cache" in place.parents
+    assert pieces.unfinished("height") is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, StepLR
 
+from robustnb import training
 from robustnb.defenses.bayesian import BayesianLinear, NegativeELBO
 from robustnb.metrics import accuracy
 from robustnb.models import evaluating, fully_connected, predict
@@ -87,25 +89,35 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     path = tmp_path / "run.safetensors"
     run(2, path)
     resumed, history = run(6, path)
-    assert history == expected
+    assert untimed(history) == untimed(expected)
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     # A finished run is found finished.
     again, same = run(6, path)
-    assert same == expected
+    assert same == history
     assert torch.equal(
         again.state_dict()["2.weight" if not bayesian else "2.mu"],
         whole.state_dict()["2.weight" if not bayesian else "2.mu"],
     )
 
 
-def halving(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-    """Halve the learning rate every 15 minibatches, in the middle of an epoch of 10."""
-    return torch.optim.lr_scheduler.StepLR(optimizer, step_size=15, gamma=0.5)
+def untimed(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Return the history without its seconds, which are never the same."""
+    assert all(row["seconds"] > 0 for row in history)
+    return [{name: row[name] for name in row if name != "seconds"} for row in history]
 
 
-def test_a_schedule_counts_minibatches_and_resumes(tmp_path: Path) -> None:
+# Halve the learning rate every 15 minibatches, in the middle of an epoch of 10.
+HALVING = {
+    "in steps": partial(StepLR, step_size=15, gamma=0.5),
+    "at milestones": partial(MultiStepLR, milestones=[15, 30], gamma=0.5),
+    "by a function": partial(LambdaLR, lr_lambda=lambda step: 0.5 ** (step // 15)),
+}
+
+
+@pytest.mark.parametrize("halving", HALVING.values(), ids=HALVING)
+def test_a_schedule_counts_minibatches_and_resumes(tmp_path: Path, halving) -> None:
     def run(epochs: int, checkpoint: Path | None) -> tuple[Tensor, float]:
         model = network()
         steps = sgd(model)
@@ -127,6 +139,19 @@ def test_a_schedule_counts_minibatches_and_resumes(tmp_path: Path) -> None:
     assert torch.equal(resumed, weight)
 
 
+def test_the_history_has_what_a_watcher_says_of_the_network_after_each_epoch() -> None:
+    model, seen = network(), []
+
+    def watch(watched: nn.Module) -> dict[str, float]:
+        assert watched is model
+        seen.append(model[2].weight.abs().mean().item())
+        return {"size": seen[-1]}
+
+    history = quiet(model, optimizer=sgd(model), epochs=3, patience=None, keep="last", watch=watch)
+    assert [row["size"] for row in history] == seen
+    assert seen[-1] == model[2].weight.abs().mean().item() != seen[0]
+
+
 def test_the_last_weights_are_kept_on_request() -> None:
     model, scores = network(), iter([0.9, 0.1])
     seen: list[Tensor] = []
@@ -138,6 +163,36 @@ def test_the_last_weights_are_kept_on_request() -> None:
     quiet(model, optimizer=sgd(model), score=score, epochs=2, patience=None, keep="last")
     assert torch.equal(model[2].weight, seen[1])
     assert not torch.equal(seen[0], seen[1])
+
+
+@pytest.mark.parametrize(("every", "expected"), [(0.0, [1, 2, 3]), (1e6, [3])])
+def test_epochs_that_follow_fast_are_saved_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: float, expected: list[int]
+) -> None:
+    saved, save = [], training.Run.save
+    monkeypatch.setattr(training, "SAVE_EVERY", every)
+    monkeypatch.setattr(
+        training.Run, "save", lambda run, path: (saved.append(len(run.history)), save(run, path))
+    )
+    model = network()
+    quiet(model, optimizer=sgd(model), epochs=3, checkpoint=tmp_path / "run.safetensors")
+    assert saved == expected
+
+
+def test_moments_are_laid_out_in_memory_as_their_weights(tmp_path: Path) -> None:
+    def run() -> tuple[nn.Module, torch.optim.Optimizer]:
+        layers = nn.Conv2d(1, 3, 2), nn.Conv2d(3, 2, 2), nn.Flatten(), nn.Linear(8, 4)
+        model = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.Adam(model.parameters())
+        quiet(model, optimizer=optimizer, epochs=1, checkpoint=tmp_path / "run.safetensors")
+        return model, optimizer
+
+    run()
+    model, optimizer = run()
+    moments = optimizer.state[model[1].weight]["exp_avg"]
+    assert moments.stride() == model[1].weight.stride()
+    assert not moments.is_contiguous()
+    assert moments.any()
 
 
 def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch) -> None:

@@ -2,12 +2,14 @@
 
 import copy
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
@@ -15,7 +17,8 @@ from robustnb.checkpoint import History
 from robustnb.convolutional import caffe_sgd, cifar10_quick, inverse_decay, lenet
 from robustnb.data import Dataset, load
 from robustnb.defenses.bang import BANG
-from robustnb.experiments.pieces import Piece, result
+from robustnb.experiments.pieces import Piece, result, unfinished
+from robustnb.files import whole
 from robustnb.randomness import initial_weights, seeded
 from robustnb.training import Loss, cross_entropy, fit
 
@@ -104,16 +107,16 @@ def train(training: Training, network: Network, seed: int) -> Trained:
     Every image is seen once before any is seen again, in an order drawn from `seed`, as are the
     initial weights.
     """
-    started, dataset = time.perf_counter(), load(training.dataset, splits="bang")
-    weights: dict[int, dict[str, Tensor]] = {}
-    history: History = []
+    dataset, weights, history = load(training.dataset, splits="bang"), {}, []
     with initial_weights(seed):
         model = build(training, dataset)
-    for row in _rounds(training, model, _loss(training, network), dataset, seed):
-        history.append(row)
-        if (iteration := int(row["iteration"])) in training.stages:
-            weights[iteration] = copy.deepcopy(model.state_dict())
-    return Trained(model, weights, history, time.perf_counter() - started)
+    with TemporaryDirectory() as elsewhere:
+        path = unfinished("training.safetensors") or Path(elsewhere) / "training.safetensors"
+        for row in _rounds(training, model, _loss(training, network), dataset, seed, path):
+            history.append(row)
+            if (iteration := int(row["iteration"])) in training.stages:
+                weights[iteration] = _kept(model, path.with_name(f"{iteration}.safetensors"))
+    return Trained(model, weights, history, sum(row["seconds"] for row in history))
 
 
 def build(training: Training, dataset: Dataset) -> nn.Module:
@@ -133,15 +136,18 @@ def _loss(training: Training, network: Network) -> Loss:
 
 
 def _rounds(
-    training: Training, model: nn.Module, loss: Loss, dataset: Dataset, seed: int
+    training: Training, model: nn.Module, loss: Loss, dataset: Dataset, seed: int, path: Path
 ) -> Iterator[dict[str, float]]:
-    """Train `every` iterations at a time; yield the loss and the test accuracy after each round."""
+    """Train `every` iterations at a time; yield the loss and the test accuracy after each round.
+
+    A round is an epoch to `fit`, which goes on from the one before, kept at `path`.
+    """
     (images, labels), test = dataset.split("train"), dataset.split("test")
     optimizer = caffe_sgd(model, training.lr, training.momentum, training.weight_decay)
     scheduler, generator = _decay(training, optimizer), seeded(seed)
     total, size = training.iterations * training.batch_size, training.every * training.batch_size
     for number, some in enumerate(_order(len(images), total, generator).split(size), 1):
-        (row,) = fit(
+        history = fit(
             model,
             (images[some], labels[some]),
             (test[0][:MONITORED], test[1][:MONITORED]),
@@ -149,13 +155,23 @@ def _rounds(
             scheduler=scheduler,
             loss=loss,
             batch_size=training.batch_size,
-            epochs=1,
+            epochs=number,
+            patience=None,
             keep="last",
             generator=generator,
+            checkpoint=path,
             progress=False,
         )
         iteration = min(number * training.every, training.iterations)
-        yield {"iteration": float(iteration), **row}
+        yield {"iteration": float(iteration), **history[number - 1]}
+
+
+def _kept(model: nn.Module, path: Path) -> dict[str, Tensor]:
+    """Return the weights at a stage, which are on the disk if the training is past it."""
+    if not path.exists():
+        with whole(path) as part:
+            save_file({name: w.contiguous() for name, w in model.state_dict().items()}, part)
+    return load_file(path)
 
 
 def _order(count: int, total: int, generator: torch.Generator) -> Tensor:

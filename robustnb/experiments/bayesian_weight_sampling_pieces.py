@@ -15,7 +15,7 @@ from robustnb.attacks.minimal import MinimumNorm
 from robustnb.checkpoint import History
 from robustnb.data import load
 from robustnb.defenses.bayesian import BayesianLinear, NegativeELBO, sample_logits
-from robustnb.experiments.pieces import Piece, result
+from robustnb.experiments.pieces import Piece, result, unfinished
 from robustnb.metrics import accuracy, distortion
 from robustnb.models import fully_connected, predict
 from robustnb.pruning import prune
@@ -138,7 +138,7 @@ def train_network(
     training: Training, model: nn.Module, loss: Loss, score: Score, seed: int
 ) -> Trained:
     """Train a network as `training` says, on its data set, in an order drawn from `seed`."""
-    started, dataset = time.perf_counter(), load(training.dataset)
+    dataset = load(training.dataset)
     history = fit(
         model,
         dataset.split("train"),
@@ -150,9 +150,10 @@ def train_network(
         patience=training.patience,
         score=score,
         generator=seeded(seed),
+        checkpoint=unfinished("training.safetensors"),
         progress=False,
     )
-    return Trained(model, history, time.perf_counter() - started)
+    return Trained(model, history, sum(row["seconds"] for row in history))
 
 
 def perturb(

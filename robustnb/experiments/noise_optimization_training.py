@@ -1,7 +1,6 @@
 """How the networks of Xiao, Zhang & Peng (2021) are trained, and asked what they have learned."""
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -9,13 +8,14 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import StepLR
 
 from robustnb.checkpoint import History
 from robustnb.data import Dataset, load
 from robustnb.defenses.noise import noise_layers, with_noise_levels
+from robustnb.experiments.pieces import unfinished
 from robustnb.metrics import accuracy
 from robustnb.models import predict
 from robustnb.noisy_networks import network
@@ -73,13 +73,7 @@ def new_network(training: Training, name: str, seed: int) -> nn.Module:
 
 def train_network(training: Training, model: nn.Module, optimizer: Optimizer, seed: int) -> Trained:
     """Train a network for all epochs and keep its last weights."""
-    started, sigmas = time.perf_counter(), [noise_levels(model)]
-    images = images_of(training.dataset, "train", training.num_images)
-
-    def score(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-        sigmas.append(noise_levels(model))
-        return share(model, (images, labels))
-
+    images, before = images_of(training.dataset, "train", training.num_images), noise_levels(model)
     history = fit(
         model.to(DEVICE),
         images,
@@ -89,12 +83,15 @@ def train_network(training: Training, model: nn.Module, optimizer: Optimizer, se
         batch_size=training.batch_size,
         epochs=training.epochs,
         patience=None,
-        score=score,
+        score=lambda model, *split: share(model, split),
+        watch=noise_levels,
         keep="last",
         generator=seeded(seed, DEVICE),
+        checkpoint=unfinished("training.safetensors"),
         progress=False,
     )
-    return Trained(model.cpu(), history, sigmas, time.perf_counter() - started)
+    sigmas = [[row[layer] for layer in before] for row in (before, *history)]
+    return Trained(model.cpu(), history, sigmas, sum(row["seconds"] for row in history))
 
 
 def optimizer_for(training: Training, model: nn.Module) -> Optimizer:
@@ -116,9 +113,10 @@ def schedule_for(training: Training, optimizer: Optimizer, num_images: int) -> S
     return StepLR(optimizer, training.decay_every * batches, gamma=0.8)
 
 
-def noise_levels(model: nn.Module) -> list[float]:
-    """Return the mean |sigma| of each noise layer."""
-    return [layer.sigma.detach().abs().mean().item() for layer in noise_layers(model)]
+def noise_levels(model: nn.Module) -> dict[str, float]:
+    """Return the mean |sigma| of each noise layer, from the first to the last."""
+    levels = (layer.sigma.detach().abs().mean().item() for layer in noise_layers(model))
+    return {f"sigma {layer}": level for layer, level in enumerate(levels, 1)}
 
 
 def images_of(dataset: str, which: str, number: int | None = None) -> Split:

@@ -2,8 +2,10 @@
 
 import ast
 import hashlib
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -12,6 +14,7 @@ from typing import Any
 
 import torch
 from joblib import Memory, Parallel, delayed
+from joblib import hash as digest_of
 from tqdm.auto import tqdm
 
 from robustnb.cache import cache_folder
@@ -50,6 +53,17 @@ def finish(pieces: Iterable[Piece], *, jobs: int, description: str, progress: bo
             bar.update(cost)
 
 
+def unfinished(name: str) -> Path | None:
+    """Return the path of a file in which the piece that is being computed keeps how far it is.
+
+    It is there again when the same piece is computed after a stop, and gone once the piece is
+    finished. None outside of pieces.
+    """
+    folder = _UNFINISHED.get()
+    return None if folder is None else folder / name
+
+
+_UNFINISHED: ContextVar[Path | None] = ContextVar("unfinished", default=None)
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} to go"
 
 
@@ -67,7 +81,7 @@ def _call(piece: Piece) -> tuple[Callable[..., Any], tuple[Any, ...], str]:
 
 
 def _computed(function: Callable[..., Any], arguments: tuple[Any, ...], code: str) -> Any:
-    with _one_thread():
+    with _one_thread(), _resumable(digest_of((function, arguments, code))):
         return function(*arguments)
 
 
@@ -80,6 +94,17 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def _resumable(digest: str) -> Iterator[None]:
+    folder = cache_folder() / "unfinished" / digest
+    outer = _UNFINISHED.set(folder)
+    try:
+        yield
+    finally:
+        _UNFINISHED.reset(outer)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache

@@ -18,10 +18,10 @@ from robustnb.data import load
 from robustnb.defenses.adversarial_training import Adversarial, InputNoise, Mixture
 from robustnb.defenses.lwta import Mode, WinnerTakesAll, competitions, winners_by
 from robustnb.defenses.pni import PNIConv2d, PNILinear, coefficients, parameter_groups
-from robustnb.experiments.pieces import Piece, result
+from robustnb.experiments.pieces import Piece, result, unfinished
 from robustnb.models import predict
 from robustnb.randomness import initial_weights, noise_from, seeded
-from robustnb.training import Loss, Split, cross_entropy, fit, score_accuracy
+from robustnb.training import Loss, Split, cross_entropy, fit
 from robustnb.wide_resnet import small_convolutional, wide_resnet
 
 PAPER = "stochastic-lwta"
@@ -146,16 +146,10 @@ def tuned(training: Training, name: str) -> Training:
 
 def train(training: Training, name: str, seed: int) -> Trained:
     """Train the network `name` and leave its blocks as cold as the authors' tests have them."""
-    started, generator = time.perf_counter(), seeded(seed, device())
-    training = tuned(training, name)
+    training, generator = tuned(training, name), seeded(seed, device())
     with initial_weights(seed):
         model = build(training, name).to(device())
-    strengths = [_strengths(model)]
-
-    def score(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-        strengths.append(_strengths(model))
-        return score_accuracy(model, images, labels)
-
+    before = _strengths(model)
     history = fit(
         model,
         split(training, "train", training.num_images),
@@ -164,15 +158,17 @@ def train(training: Training, name: str, seed: int) -> Trained:
         batch_size=training.batch_size,
         epochs=training.epochs,
         patience=None,
-        score=score,
+        watch=_strengths,
         keep="last",
         generator=generator,
+        checkpoint=unfinished("training.safetensors"),
         progress=False,
         **_optimization(training, model),
     )
     for layer in competitions(model):
         layer.temperature = COLD
-    seconds = time.perf_counter() - started
+    strengths = [{layer: row[layer] for layer in before} for row in (before, *history)]
+    seconds = sum(row["seconds"] for row in history)
     return Trained(model.cpu(), history, strengths, training.num_images, seconds)
 
 
