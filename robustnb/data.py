@@ -35,7 +35,8 @@ class Dataset:
 
     `images` are float32 in [0, 1], shape (N,C,H,W), often memory-mapped: what is written into them
     never reaches the disk. `labels` are int64, shape (N,), indices into `classes`. `digest` is a
-    hash of all pixels and labels. `splits` holds indices into images and labels.
+    hash of all pixels and labels, also of classes that were left out. `splits` holds indices into
+    images and labels.
     """
 
     name: str
@@ -76,8 +77,9 @@ def load(name: str | os.PathLike[str], splits: str | None = None) -> Dataset:
 
     Names: `digits` (1×28×28), `shapes` (3×32×32, ten classes), `shapes-N` (3×64×64, N classes, at
     most 200, of 70 images), `mnist`, `cifar10`, `tiny-imagenet`. The last three are read from the
-    folder that the environment variable ROBUSTNB_DATA names, or else downloaded. A folder of yours
-    holds `<class>/*.png`, or `train/<class>/*.png` and `test/<class>/*.png`, all of one size.
+    folder that the environment variable ROBUSTNB_DATA names, or else downloaded, and have their
+    first N classes as `tiny-imagenet-N` and so on. A folder of yours holds `<class>/*.png`, or
+    `train/<class>/*.png` and `test/<class>/*.png`, all of one size.
     `splits` is the paper whose way to divide a data set is wanted, by default the first of
     `PARTITIONS`. Decoded images are kept in the folder that ROBUSTNB_CACHE names.
 
@@ -86,12 +88,33 @@ def load(name: str | os.PathLike[str], splits: str | None = None) -> Dataset:
     paper = next(iter(PARTITIONS)) if splits is None else splits
     if paper not in PARTITIONS:
         raise DataError(f"No partition is called {paper!r}: accepted are {', '.join(PARTITIONS)}.")
-    dataset = find(os.fspath(name))
+    some = re.fullmatch(rf"({'|'.join(LAYOUTS)})-(\d+)", os.fspath(name))
+    dataset = find(some[1] if some else os.fspath(name))
     partition = PARTITIONS[paper](dataset)
     for split, indices in partition.items():
         if not len(indices):
             raise DataError(f"{dataset.name} has too few images for a {split} split.")
-    return replace(dataset, splits=partition)
+    dataset = replace(dataset, splits=partition)
+    return first_classes(dataset, int(some[2])) if some else dataset
+
+
+def first_classes(dataset: Dataset, number: int) -> Dataset:
+    """Keep the images of the first classes, each in the split where it was."""
+    name, most = f"{dataset.name}-{number}", len(dataset.classes)
+    if not 2 <= number <= most:
+        raise DataError(
+            f"{name} cannot be had of {dataset.name}: accepted are 2 to {most} classes."
+        )
+    kept = dataset.labels < number
+    places = kept.cumsum(0) - 1
+    return replace(
+        dataset,
+        name=name,
+        images=dataset.images[kept],
+        labels=dataset.labels[kept],
+        classes=dataset.classes[:number],
+        splits={split: places[part[kept[part]]] for split, part in dataset.splits.items()},
+    )
 
 
 def find(name: str) -> Dataset:

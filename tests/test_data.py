@@ -28,7 +28,7 @@ from torchvision import datasets
 from torchvision.transforms.functional import to_tensor
 
 from robustnb import cache, data, folder, shapes
-from robustnb.data import PARTITIONS, DataError, Dataset, load
+from robustnb.data import PARTITIONS, DataError, Dataset, first_classes, load
 
 REAL = Path(os.environ.get("ROBUSTNB_DATA", "no real data"))
 NAMES = ("mnist", "cifar10", "tiny-imagenet")
@@ -226,6 +226,27 @@ def test_a_split_that_is_a_range_is_no_copy() -> None:
     first = dataset.splits["validation"][0]
     assert images.data_ptr() == dataset.images[first].data_ptr()
     assert labels.data_ptr() == dataset.labels[first].data_ptr()
+
+
+@pytest.mark.parametrize("paper", PARTITIONS)
+def test_first_classes_keep_their_images_in_their_splits(paper: str) -> None:
+    whole = load("shapes", paper)
+    some = first_classes(whole, 3)
+    assert (some.name, some.classes) == ("shapes-3", whole.classes[:3])
+    assert len(some.images) == len(some.labels) == sum(map(len, some.splits.values()))
+    for which in whole.splits:
+        images, labels = whole.split(which)
+        few, their_labels = some.split(which)
+        assert torch.equal(few, images[labels < 3])
+        assert torch.equal(their_labels, labels[labels < 3])
+
+
+def test_first_classes_are_loaded_by_name(given_folder: Path) -> None:
+    make_own(given_folder / "mnist", per_class=20)
+    assert load("mnist-2").classes == ("ant", "bee")
+    assert load("mnist-3").images.shape == load("mnist").images.shape
+    for number in (0, 1, 4):
+        assert failure(f"mnist-{number}").endswith("of mnist: accepted are 2 to 3 classes.")
 
 
 def test_a_random_split_is_what_its_indices_say() -> None:

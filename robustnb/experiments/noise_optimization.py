@@ -58,6 +58,7 @@ TINY = {"num_attacked": 100, "num_worst": 40, "eot_samples": 3, "queries": 20, "
 TINIER = {"num_images": 40, "num_attacked": 20, "num_worst": 8, "eot_samples": 2, "queries": 5}
 TINIER |= {"draws": 2, "timed": 3}
 DIGITS = {"dataset": "digits", "epochs": 12, "batch_size": 64, "lr": 4e-3, "sigma_lr": 1e-2}
+TWENTY_CLASSES = {"dataset": "tiny-imagenet-20", "epochs": 40, "batch_size": 16, "width": 8}
 PROTOCOLS = {
     "smoke": {
         "3": _smaller("3", DIGITS, **TINY, copies=4_000, timed=10),
@@ -67,7 +68,7 @@ PROTOCOLS = {
         "3": _smaller("3", {"epochs": 10, "num_images": 10_000}, **FEW),
         "4": _smaller("4", {"epochs": 4, "num_images": 3_000}, **FEWER),
         "5": _smaller("5", {"epochs": 6, "num_images": 20_000, "width": 16}, **FEWER),
-        "6": _smaller("6", {"epochs": 8, "width": 8}, **FEWER),
+        "6": _smaller("6", TWENTY_CLASSES, **FEWER),
     },
     "paper": dict(sorted(PAPER_S.items())),
 }

@@ -67,8 +67,9 @@ def train(training: Training, name: str, seed: int) -> Trained:
 
 def new_network(training: Training, name: str, seed: int) -> nn.Module:
     """Return a network before its training, the same for the same seed."""
+    classes = len(_loaded(training.dataset).classes)
     with initial_weights(seed):
-        return network(name, width=training.width)
+        return network(name, width=training.width, classes=classes)
 
 
 def train_network(training: Training, model: nn.Module, optimizer: Optimizer, seed: int) -> Trained:
