@@ -1,9 +1,10 @@
 """The claims NO-1 to NO-14 decided from rows (Xiao, Zhang & Peng 2021).
 
 Beside the paper's Tables 3 to 6 they read tables of our own: `EOT` (the white box with gradients
-averaged over the noise), `theorems`, `cost`, `convergence` and `saliency`. One accuracy is better
-than another if the mean difference exceeds its spread over seeds. A claim about several tables is
-decided from some of them only where the others could not change the answer.
+averaged over the noise), `worst case` (of stronger attacks, per image), `theorems`, `cost`,
+`convergence` and `saliency`. One accuracy is better than another if the mean difference exceeds its
+spread over seeds. A claim about several tables is decided from some of them only where the others
+could not change the answer.
 """
 
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ CORRUPTIONS = ("gaussian noise", "impulse noise", "glass blur", "contrast")
 BLACK_BOX = ("black-box FGSM", "black-box L-BFGS")
 COLUMNS = ("clean", *WHITE_BOX, *CORRUPTIONS, *BLACK_BOX)
 EOT = "EOT"
+WORST = "worst case"
 # Of each, the learned noise that is best in the paper.
 RELU = ("3", "MLP ReLU", "MLPN ReLU")
 SIGMOID = ("3", "MLP Sigmoid", "MLPN Sigmoid")
@@ -188,13 +190,13 @@ def learned_noise_converges_faster(measured: Measured) -> Finding:
 
 @claim("NO-12")
 def noise_everywhere_is_best_on_cifar_10(measured: Measured) -> Finding:
-    """Average the relative gains under the three white-box attacks, with one draw and averaged."""
+    """Average the relative gains under three attacks, and see whether the worst case has one."""
     return _relative_gains(measured, RESNET_18)
 
 
 @claim("NO-13")
 def noise_helps_on_tiny_imagenet(measured: Measured) -> Finding:
-    """Average the relative gains under the three white-box attacks, with one draw and averaged."""
+    """Average the relative gains under three attacks, and see whether the worst case has one."""
     return _relative_gains(measured, RESNET_34)
 
 
@@ -260,13 +262,16 @@ def _relative_gains(measured: Measured, architecture: Architecture) -> Finding:
     claimed = fmean(
         100 * printed_gain(architecture, c) / printed(table, base, c) for c in WHITE_BOX
     )
+    before, after = (measured(WORST, name, WORST) for name in (base, best))
     reason = (
         f"{best} changes the accuracy of {base} under the three attacks by {single:+.0f}% on "
         f"average with the gradient of one draw and by {average:+.0f}% with the gradient averaged "
-        f"over the noise, where {claimed:.0f}% is claimed."
+        f"over the noise, where {claimed:.0f}% is claimed; at the worst of four stronger attacks "
+        f"it is {after.mean:.3f} instead of {before.mean:.3f}."
     )
     least = min(single, average)
-    answer = both(least > 0, least >= claimed - GAIN_TOLERANCE)
+    large = least >= claimed - GAIN_TOLERANCE
+    answer = both(least > 0, large and is_better(after, before))
     return Finding(answer, reason, {"one draw": single, "averaged": average})
 
 
