@@ -81,6 +81,11 @@ def _call(piece: Piece) -> tuple[Callable[..., Any], tuple[Any, ...], str]:
 
 
 def _computed(function: Callable[..., Any], arguments: tuple[Any, ...], code: str) -> Any:
+    # When a line of this function changes, joblib forgets the results of all versions.
+    return _compute(function, arguments, code)
+
+
+def _compute(function: Callable[..., Any], arguments: tuple[Any, ...], code: str) -> Any:
     with _one_thread(), _resumable(digest_of((function, arguments, code))):
         return function(*arguments)
 
