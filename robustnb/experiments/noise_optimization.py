@@ -66,7 +66,7 @@ PROTOCOLS = {
     },
     "laptop": {
         "3": _smaller("3", {"epochs": 10, "num_images": 10_000}, **FEW),
-        "4": _smaller("4", {"epochs": 4, "num_images": 3_000}, **FEWER),
+        "4": _smaller("4", {"epochs": 20, "num_images": 10_000}, **FEW),
         "5": _smaller("5", {"epochs": 6, "num_images": 20_000, "width": 16}, **FEWER),
         "6": _smaller("6", TWENTY_CLASSES, **FEWER),
     },
