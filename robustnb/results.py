@@ -90,11 +90,13 @@ def write_rows(paper: str, name: str, rows: Iterable[Row], folder: Path = BOOK) 
 
 
 def update_rows(paper: str, profile: str, rows: Iterable[Row], folder: Path = BOOK) -> Path:
-    """Store `rows` in place of those of the same cells, and keep what is stored of other cells."""
+    """Store `rows` in the places of the same cells, new ones last; other cells stay as they are."""
     found, measured = read_rows(paper, profile, folder), list(rows)
     replaced = {_place(row) for row in measured}
     kept = [row for row in found if _place(row) not in replaced]
-    return write_rows(paper, profile, kept + measured, folder)
+    places = {place: number for number, place in enumerate(dict.fromkeys(map(_place, found)))}
+    ordered = sorted(kept + measured, key=lambda row: places.get(_place(row), len(places)))
+    return write_rows(paper, profile, ordered, folder)
 
 
 def read_rows(paper: str, profile: str | None = None, folder: Path = BOOK) -> list[Row]:
