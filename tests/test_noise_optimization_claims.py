@@ -30,7 +30,7 @@ OWN: Changes = {
     **{(WORST, base, WORST): 0.1 for _, base, _ in ARCHITECTURES},
     **{(WORST, best, WORST): 0.2 for _, _, best in ARCHITECTURES},
     **{AUTOGRAD: 1e-14, DIFFERENCES: 1e-9, Z: 1.0},
-    **{("cost", name, "step over plain"): 1.05 for name in ("MLP+ ReLU", "MLPN ReLU")},
+    **{("cost", name, "step over plain"): 1.05 for name in ("CNN-AN", "MLPN ReLU")},
     **{
         ("convergence", name, f"epoch {epoch}"): loss / epoch
         for name, loss in LOSSES.items()
