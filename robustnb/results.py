@@ -237,7 +237,7 @@ def coverage(folder: Path = BOOK) -> list[dict[str, Any]]:
 
 
 def _coverage(paper: str, folder: Path) -> dict[str, Any]:
-    from robustnb.verdicts import verdicts
+    from robustnb.verdicts import OPEN, verdicts
 
     rows = {profile: read_rows(paper, profile, folder) for profile in PROFILES}
     cells = published(paper, folder=folder)
@@ -247,7 +247,7 @@ def _coverage(paper: str, folder: Path) -> dict[str, Any]:
         "tables": [_table_coverage(table, cells, rows) for table in tables],
         "claims": len(claims(paper, folder)),
         "decided": {
-            profile: sum(v.answer != "not run" for v in verdicts(paper, rows[profile], folder))
+            profile: sum(v.answer not in OPEN for v in verdicts(paper, rows[profile], folder))
             for profile in PROFILES
         },
     }

@@ -11,6 +11,7 @@ _MARKS: dict[Answer, tuple[str, str]] = {
     "holds": ("✓", "0 158 115"),
     "holds in part": ("◐", "230 159 0"),
     "does not hold": ("✗", "213 94 0"),
+    "undecided": ("?", "86 180 233"),
     "not run": ("–", "136 136 136"),
 }
 _PAGE = "var(--pst-color-background,var(--jp-layout-color0,Canvas))"
@@ -82,7 +83,7 @@ def text_table(texts: Mapping[tuple[str, str], str], title: str) -> Table:
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:
-    """Show claim, published figure, verdict and reason, a line for each claim."""
+    """Show claim, published figure, verdict, reason and rule, a line for each claim."""
     names = ("id", "claim", "published", "verdict", "reason")
     lines = [_line([_head(name, "col") for name in names])]
     for verdict in verdicts:
@@ -91,11 +92,15 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
             f"<td>{escape(verdict.claim)}</td>",
             f'<td data-name="Published">{escape(verdict.published)}</td>',
             f"<td>{_chip(verdict.answer)}</td>",
-            f"<td>{escape(verdict.reason)}</td>",
+            f"<td>{escape(verdict.reason)}{_rule(verdict)}</td>",
         ]
         lines.append(_line(cells))
     text = "\n".join(f"{v.id}: {v.answer}. {v.reason}" for v in verdicts)
     return Table("Verdicts", _table("rnb-claims", "", lines), text)
+
+
+def _rule(verdict: Verdict) -> str:
+    return f"<small>Decided by: {escape(verdict.decided_by)}.</small>" if verdict.decided_by else ""
 
 
 def _cell(cell: Row, limit: float) -> str:

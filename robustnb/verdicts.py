@@ -16,12 +16,13 @@ from typing import Literal, NamedTuple
 from robustnb import results
 from robustnb.results import Row
 
-Answer = Literal["holds", "holds in part", "does not hold", "not run"]
+Answer = Literal["holds", "holds in part", "does not hold", "undecided", "not run"]
+OPEN: tuple[Answer, ...] = ("undecided", "not run")  # what more work may decide
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one claim: the answer, why in one sentence, and the numbers it rests on."""
+    """What became of one claim: the answer, why, the numbers it rests on, and what decides it."""
 
     id: str
     claim: str
@@ -29,6 +30,7 @@ class Verdict:
     answer: Answer
     reason: str
     numbers: dict[str, float] = field(default_factory=dict)
+    decided_by: str = ""
 
 
 class Finding(NamedTuple):
@@ -41,6 +43,10 @@ class Finding(NamedTuple):
 
 class NotMeasured(LookupError):
     """A claim rests on a cell that has no row yet; the message names the cell."""
+
+
+class Undecided(NotMeasured):
+    """A claim rests on a cell that tells nothing; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ def claim(identifier: str) -> Callable[[Callable[[Measured], Finding]], Claim]:
     """Make a function of measured cells into one of rows that returns the verdict on a claim.
 
     The rows are of one profile; a reason found at another profile than "paper" says so. A cell that
-    is missing makes the claim "not run".
+    is missing makes the claim "not run", and one that tells nothing "undecided".
     """
 
     def decorate(decide: Callable[[Measured], Finding]) -> Claim:
@@ -110,6 +116,8 @@ def claim(identifier: str) -> Callable[[Callable[[Measured], Finding]], Claim]:
             profile = _profile(rows)
             try:
                 finding = decide(Measured(rows))
+            except Undecided as why:
+                finding = Finding("undecided", str(why), {})
             except NotMeasured as missing:
                 return _verdict(identifier, Finding("not run", str(missing), {}))
             where = "" if profile == "paper" else f"at profile {profile}, "
@@ -133,16 +141,19 @@ def verdicts(paper: str, rows: Sequence[Row], folder: Path = results.BOOK) -> li
 def best_verdicts(paper: str, folder: Path = results.BOOK) -> list[Verdict]:
     """Return the verdict on every claim of `paper` at the most thorough profile that decides it.
 
-    A claim that none decides has the verdict of the most thorough profile that has rows.
+    A claim that none decides is undecided at the most thorough profile that measured it, and not
+    run if there is none.
     """
     stored = (results.read_rows(paper, profile, folder) for profile in reversed(results.PROFILES))
     by_profile = [verdicts(paper, rows, folder) for rows in filter(None, stored)]
     if not by_profile:
         return verdicts(paper, [], folder)
-    return [
-        next((verdict for verdict in found if verdict.answer != "not run"), found[0])
-        for found in zip(*by_profile, strict=True)
-    ]
+    # min takes the first of several, which is the most thorough.
+    return [min(found, key=_openness) for found in zip(*by_profile, strict=True)]
+
+
+def _openness(verdict: Verdict) -> int:
+    return 1 + OPEN.index(verdict.answer) if verdict.answer in OPEN else 0
 
 
 def _profile(rows: Sequence[Row]) -> str:
@@ -154,7 +165,11 @@ def _profile(rows: Sequence[Row]) -> str:
 
 def _verdict(identifier: str, finding: Finding, folder: Path = results.BOOK) -> Verdict:
     row = next(row for row in results.claims(folder=folder) if row["id"] == identifier)
-    return Verdict(identifier, row["claim"], row["published figure"], *finding)
+    return Verdict(
+        *(identifier, row["claim"], row["published figure"]),
+        *finding,
+        decided_by=row["what decides it"],
+    )
 
 
 def _sentence(text: str) -> str:

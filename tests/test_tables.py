@@ -2,7 +2,7 @@
 
 import re
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -70,7 +70,7 @@ def test_a_table_without_any_measurement_has_no_colour() -> None:
     assert ["–", "paper 40.51 ± 15.72"] in Cells(html).cells
 
 
-@pytest.mark.parametrize("answer", ["holds", "holds in part", "does not hold", "not run"])
+@pytest.mark.parametrize("answer", get_args(Answer))
 def test_a_verdict_is_in_words(answer: Answer) -> None:
     verdict = Verdict("BWS-3", "small <and> few", "< 0.10", answer, "Because it is.")
     table = verdict_table([verdict])

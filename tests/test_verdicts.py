@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hand_made import Changes, rows_of
 
-from robustnb.results import BOOK, Row, claims, make_row, papers, published, write_rows
+from robustnb.results import BOOK, Row, claims, make_row, over_seeds, papers, published, write_rows
 from robustnb.verdicts import NotMeasured, Quantity, best_verdicts, verdicts
 
 PAPER = "bayesian-weight-sampling"
@@ -53,6 +54,19 @@ def test_each_claim_is_decided_at_the_most_thorough_profile_that_can(book: Path)
     assert [verdict.id for verdict in best_verdicts(PAPER, book)] == [
         c["id"] for c in claims(PAPER)
     ]
+
+
+def test_undecided_tells_more_than_not_run(book: Path) -> None:
+    gains = [60.0, 66.0, 72.0]  # of the best lambda, by seed
+    standard = {"standard lambda=0": gains, "standard lambda=1e-4": [67.0] * 3}
+    standard |= {"standard lambda=1e-2": [68.0] * 3, "standard lambda=1": [67.0] * 3}
+    cells: Changes = {("2", "average", name): values for name, values in standard.items()}
+    write_rows(PAPER, "laptop", over_seeds(rows_of(PAPER, cells, 3, "laptop")), book)
+    write_rows(PAPER, "paper", [measured("distortion", "FC-10", "accuracy", "paper")], book)
+    verdict = next(v for v in best_verdicts(PAPER, book) if v.id == "BWS-7")
+    assert verdict.answer == "undecided"
+    assert verdict.reason.startswith("At profile laptop")
+    assert next(v for v in best_verdicts(PAPER, book) if v.id == "BWS-5").answer == "not run"
 
 
 def clean_accuracies(profile: str) -> list[Row]:

@@ -22,6 +22,7 @@ SAME_ACCURACY = 0.1
 # The largest FGS success rate that Table 1 prints for BANG is 4.45%, and Table 2 45.94%.
 LOW_RATE = {"1": 5.0, "2": 50.0}
 ALMOST_EVERY = 90.0
+TRAINED_WITHIN = 2.0  # points below the paper's accuracy at which a training is as long as its own
 NEGLIGIBLE, MODERATE = 1.25, 1.5
 
 
@@ -30,12 +31,13 @@ def accuracy_is_kept(measured: Measured) -> Finding:
     """Subtract R0's accuracy from that of each network with BANG."""
     gaps = _gaps(measured, "1")
     kept = sum(gap.mean >= -SAME_ACCURACY for gap in gaps.values())
-    worst = min(gaps, key=lambda name: gaps[name].mean)
+    told = ", ".join(f"{_label(name)} {gap}" for name, gap in gaps.items())
     reason = (
-        f"of {len(gaps)} networks with BANG {kept} are at most {SAME_ACCURACY} points below R0; "
-        f"the lowest, {_label(worst)}, differs from it by {gaps[worst]} points."
+        f"of {len(gaps)} networks with BANG {kept} are at most {SAME_ACCURACY} points below R0 "
+        f"with the same seeds (differences in points: {told})."
     )
-    numbers = {"kept": kept, "networks": len(gaps), "lowest": gaps[worst].mean}
+    lowest = min(gap.mean for gap in gaps.values())
+    numbers = {"kept": kept, "networks": len(gaps), "lowest": lowest}
     return Finding(_share(kept, len(gaps)), reason, numbers)
 
 
@@ -89,12 +91,18 @@ def noise_changes_few_labels(measured: Measured) -> Finding:
 
 @claim("BANG-6")
 def fgs_success_falls_on_cifar10(measured: Measured) -> Finding:
-    """Ask the same of CIFAR-10, at equal accuracy."""
+    """Ask the same of CIFAR-10, at equal accuracy.
+
+    What BANG does to FGS grows with training, so that a shorter one than the paper's cannot refute.
+    """
     finding = _fgs(measured, "2", ", CIFAR-10")
     gap = _gaps(measured, "2")[_compared("2")]
-    same = gap.mean >= -1
+    short = measured("2", PLAIN, "accuracy").mean - _printed("2", PLAIN, "accuracy")
     reason = f"{finding.reason[:-1]}; accuracy differs by {gap} points."
-    answer = "holds in part" if finding.answer == "holds" and not same else finding.answer
+    answer = "holds in part" if finding.answer == "holds" and gap.mean < -1 else finding.answer
+    if answer != "holds" and short < -TRAINED_WITHIN:
+        answer = "undecided"
+        reason = f"{reason[:-1]}. R0 is {-short:.1f} points short of the paper's accuracy."
     return Finding(answer, reason, finding.numbers | {"accuracy": gap.mean})
 
 

@@ -111,7 +111,7 @@ def train(training: Training, network: Network, seed: int) -> Trained:
     with initial_weights(seed):
         model = build(training, dataset)
     with TemporaryDirectory() as elsewhere:
-        path = unfinished("training.safetensors") or Path(elsewhere) / "training.safetensors"
+        path = unfinished() or Path(elsewhere) / "training.safetensors"
         for row in _rounds(training, model, _loss(training, network), dataset, seed, path):
             history.append(row)
             if (iteration := int(row["iteration"])) in training.stages:

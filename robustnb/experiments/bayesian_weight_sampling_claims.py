@@ -114,10 +114,14 @@ def regularization_buys_little(measured: Measured) -> Finding:
     gains = [cell - cells["average", STANDARD[0]] for cell in cells.values()]
     best = max(range(1, len(gains)), key=lambda index: gains[index].mean)
     gain = gains[best]
-    reason = f"the best lambda ({LAMBDAS[best]}) changes the average of lambda=0 by {gain} points."
+    reason = (
+        f"the best lambda ({LAMBDAS[best]}) changes the average of lambda=0 by {gain} points, "
+        "where at most 1.4 is claimed."
+    )
     answer: Answer = "holds" if round(gain.mean, 1) <= 1.4 else "does not hold"
     if answer == "does not hold" and gain.mean - (gain.spread or 0) <= 1.4:
-        answer = "holds in part"
+        answer = "undecided"
+        reason = f"{reason[:-1]}: the spread over seeds leaves it open."
     return Finding(answer, reason, {"gain": gain.mean})
 
 
@@ -150,8 +154,8 @@ def a_quarter_of_the_weights_wins(measured: Measured) -> Finding:
     _, standard = _best(measured, "2", "average")
     margin = measured("4", "average", "pruned 75%") - measured("2", "average", standard)
     reason = (
-        f"without 75% of its weights the Bayesian network is {margin} points above the best "
-        f"standard one ({_setting(standard)})."
+        f"without 75% of its weights the Bayesian network differs from the best standard one "
+        f"({_setting(standard)}) by {margin} points, where it is 8.8 above it in the paper."
     )
     return Finding(_gain(margin, 8.8), reason, {"margin": margin.mean})
 

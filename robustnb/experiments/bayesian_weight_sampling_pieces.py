@@ -150,7 +150,7 @@ def train_network(
         patience=training.patience,
         score=score,
         generator=seeded(seed),
-        checkpoint=unfinished("training.safetensors"),
+        checkpoint=unfinished(),
         progress=False,
     )
     return Trained(model, history, sum(row["seconds"] for row in history))

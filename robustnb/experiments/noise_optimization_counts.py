@@ -1,6 +1,6 @@
 """Comparisons between networks: how many are won, and what is settled while some are missing."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from robustnb.results import published
@@ -11,11 +11,12 @@ ANSWERS: tuple[Answer, ...] = ("does not hold", "holds in part", "holds")
 
 # The table, the network without noise and the one with noise.
 Architecture = tuple[str, str, str]
+Cells = Callable[[str, str, str], Quantity]  # by table, row and column
 
 
 @dataclass(frozen=True)
 class Count:
-    """How many of `total` comparisons were won, and which cells have not been measured."""
+    """How many of `total` comparisons were won, and why the others are open."""
 
     won: int
     total: int
@@ -24,10 +25,10 @@ class Count:
     def __str__(self) -> str:
         """Say how many were won, of those that were measured."""
         of = f"{self.won} of {self.total - len(self.missing)}"
-        return of + (f" ({len(self.missing)} more not measured)" if self.missing else "")
+        return of + (f" ({len(self.missing)} more open)" if self.missing else "")
 
 
-def count_won(measured: Measured, cells: Iterable[tuple[str, str, str, str]]) -> Count:
+def count_won(measured: Cells, cells: Iterable[tuple[str, str, str, str]]) -> Count:
     """Count the cells (table, base, better, column) where the second network is the better."""
     found, missing = [], []
     for table, base, better, column in cells:

@@ -88,7 +88,7 @@ def train_network(training: Training, model: nn.Module, optimizer: Optimizer, se
         watch=noise_levels,
         keep="last",
         generator=seeded(seed, DEVICE),
-        checkpoint=unfinished("training.safetensors"),
+        checkpoint=unfinished(),
         progress=False,
     )
     sigmas = [[row[layer] for layer in before] for row in (before, *history)]

@@ -53,8 +53,8 @@ def finish(pieces: Iterable[Piece], *, jobs: int, description: str, progress: bo
             bar.update(cost)
 
 
-def unfinished(name: str) -> Path | None:
-    """Return the path of a file in which the piece that is being computed keeps how far it is.
+def unfinished(name: str = "training.safetensors") -> Path | None:
+    """Return the path of a file in which the piece being computed keeps how far its training is.
 
     It is there again when the same piece is computed after a stop, and gone once the piece is
     finished. None outside of pieces.

@@ -2,8 +2,8 @@
 
 Beside the report's Table 1 they read tables of our own: "controls" (a network trained on PGD in
 every minibatch, attacked as in Table 1), "attacks on LWTA" (the same with ", WRN-34-1" is about the
-report's architecture) and "attacks on PNI" (within the ball of the training), "calibration" and
-"cost".
+report's architecture) and "attacks on PNI" (within the ball of the training), "steps"
+(more steps of the same PGD), "calibration" and "cost".
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,6 +19,7 @@ MIXTURES = ("Smoothing, PGD", "Smoothing, PGD, FGSM", MIXED)
 TUNED = "PGD adversarial training"
 WITH_NOISE, WITHOUT_NOISE, WORST = "noise injection", "no noise injection", "worst case"
 SINGLE = "PGD, EOT=1"
+LONGER = "PGD, 10 steps"
 DEEP = "attacks on LWTA, WRN-34-1"
 ATTACKED = ("PGD accuracy", "FGSM accuracy", "CW accuracy")
 
@@ -26,6 +27,7 @@ ATTACKED = ("PGD accuracy", "FGSM accuracy", "CW accuracy")
 TOLERANCE = 2.0
 GUESSING = 10.0  # percent, with ten classes
 MILLISECONDS = 166.0
+SLOW = 1.5
 
 
 @claim("LWTA-1")
@@ -44,18 +46,24 @@ def regular_training_is_not_robust(measured: Measured) -> Finding:
 
 @claim("LWTA-2")
 def mixtures_do_not_help_against_pgd(measured: Measured) -> Finding:
-    """Subtract regular training from each mixture that has PGD in it, under PGD."""
+    """Subtract regular training from each mixture that has PGD in it, under PGD.
+
+    Figure 1 of the report has three steps and Table 1 none, so that ten are asked about as well.
+    """
     base = measured("1", REGULAR, "PGD accuracy")
     gains = [measured("1", name, "PGD accuracy") - base for name in MIXTURES]
     most = max(gains, key=lambda gain: gain.mean)
     tuned = measured("controls", TUNED, "PGD accuracy")
-    small = [gain.mean <= TOLERANCE for gain in gains]
+    longer = measured("steps", LONGER, MIXED) - measured("steps", LONGER, REGULAR)
+    small = [gain.mean <= TOLERANCE for gain in (*gains, longer)]
     reason = (
-        f"under PGD {small.count(False)} of {len(gains)} mixtures gain more than {TOLERANCE:g} "
-        f"points over the {base}% of regular training, the best of them {most}; training on PGD in "
-        f"every minibatch keeps {tuned}%."
+        f"under PGD {small[:-1].count(False)} of {len(gains)} mixtures gain more than "
+        f"{TOLERANCE:g} points over the {base}% of regular training, the best of them {most}; with "
+        f"ten steps instead of three the mixture of all gains {longer}. Training on PGD in every "
+        f"minibatch keeps {tuned}% with three."
     )
-    return Finding(_graded(small), reason, {"gain": most.mean, "PGD training": tuned.mean})
+    numbers = {"gain": most.mean, "ten steps": longer.mean, "PGD training": tuned.mean}
+    return Finding(_graded(small), reason, numbers)
 
 
 @claim("LWTA-3")
@@ -126,10 +134,11 @@ def inference_is_slow(measured: Measured) -> Finding:
     one, plain = times[LWTA, 1].mean, times[REGULAR, 1].mean
     reason = (
         f"an image takes {times[LWTA, 1]} ms alone and {times[LWTA, 128]} ms in a batch of 128; "
-        f"with ReLU {times[REGULAR, 1]} and {times[REGULAR, 128]} ms."
+        f"with ReLU {times[REGULAR, 1]} and {times[REGULAR, 128]} ms. Near the report's "
+        f"{MILLISECONDS:g} ms is within a factor of 2, and slow is {SLOW} times ReLU, alone."
     )
     near = MILLISECONDS / 2 <= one <= 2 * MILLISECONDS
-    return Finding(_graded([near, one >= 1.5 * plain]), reason, {LWTA: one, "ReLU": plain})
+    return Finding(_graded([near, one >= SLOW * plain]), reason, {LWTA: one, "ReLU": plain})
 
 
 CLAIMS = (

@@ -161,7 +161,7 @@ def train(training: Training, name: str, seed: int) -> Trained:
         watch=_strengths,
         keep="last",
         generator=generator,
-        checkpoint=unfinished("training.safetensors"),
+        checkpoint=unfinished(),
         progress=False,
         **_optimization(training, model),
     )
