@@ -126,7 +126,8 @@ def signature(folder: Path) -> str:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
                 else:
-                    status = entry.stat()
+                    # A link that leads nowhere is a file like others, which no reader opens.
+                    status = entry.stat(follow_symlinks=entry.is_file())
                     files.append(f"{entry.path} {status.st_size} {status.st_mtime_ns}")
     return short_hash("\n".join(sorted(files)).encode(errors="surrogateescape"))
 

@@ -54,7 +54,13 @@ def test(arguments: tuple[str, ...]) -> None:
 
 @main.command()
 @profile_option
-@click.option("--port", default=8000, show_default=True, help="0 takes any that is free.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="0 takes any that is free.",
+)
 def serve(profile: str, port: int) -> None:
     """Serve the rendered book on this machine."""
     from robustnb.book import Book
@@ -112,17 +118,19 @@ def results(as_json: bool) -> None:
 @profile_option
 @click.option("--seeds", default=1, show_default=True, help="How many random seeds.")
 @click.option("--table", "tables", metavar="NAME", multiple=True, help="Only this one; may repeat.")
-def reproduce(paper: str, profile: str, seeds: int, tables: tuple[str, ...]) -> None:
+@click.option("--replace", is_flag=True, help="Replace rows that rest on more seeds, too.")
+def reproduce(paper: str, profile: str, seeds: int, tables: tuple[str, ...], replace: bool) -> None:
     """Measure the tables of PAPER again.
 
-    The rows are stored in book/results.
+    The rows are stored in book/results, in the place of those of the same profile (with --table, of
+    the same cells).
     """
     from robustnb import reproduction
 
     require("paper", paper, reproduction.reproducible())
     require("profile", profile, PROFILES)
     with _in_one_sentence():
-        rows = reproduction.reproduce(paper, profile, seeds, tables or None)
+        rows = reproduction.reproduce(paper, profile, seeds, tables or None, replace=replace)
     click.echo(f"Stored {len(rows)} rows of {paper} at profile {profile} in book/results.")
 
 

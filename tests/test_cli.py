@@ -165,12 +165,17 @@ def test_bad_input_gets_one_sentence(arguments: list[str], sentence: str, run: R
 
 def test_reproduce_stores_what_was_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[object, ...]] = []
-    monkeypatch.setattr(reproduction, "reproduce", lambda *call: calls.append(call) or [{}, {}])
+
+    def record(*call: object, replace: bool) -> list[dict[str, object]]:
+        calls.append((*call, replace))
+        return [{}, {}]
+
+    monkeypatch.setattr(reproduction, "reproduce", record)
     result = run("reproduce", "bang", "--profile", "laptop", "--seeds", "3")
     assert result.exit_code == 0, result.output
     assert result.output.startswith("Stored 2 rows of bang at profile laptop")
-    run("reproduce", "bang", "--table", "1", "--table", "grid")
-    assert calls == [("bang", "laptop", 3, None), ("bang", "smoke", 1, ("1", "grid"))]
+    run("reproduce", "bang", "--table", "1", "--table", "grid", "--replace")
+    assert calls == [("bang", "laptop", 3, None, False), ("bang", "smoke", 1, ("1", "grid"), True)]
 
 
 def test_serve_prints_the_address_of_the_book(built_book: Path) -> None:

@@ -386,6 +386,14 @@ def test_folders_that_hold_no_classes_are_named(tmp_path: Path) -> None:
     assert failure(own).startswith(f"The class folder {own / 'bee'} holds no image")
 
 
+def test_a_link_that_leads_nowhere_is_no_image(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    make_own(own)
+    images = len(load(str(own)).images)
+    (own / "lost").symlink_to(tmp_path / "nowhere")
+    assert len(load(str(own)).images) == images
+
+
 def test_train_and_test_must_match(tmp_path: Path) -> None:
     own = tmp_path / "own"
     make_own(own / "train")

@@ -7,7 +7,7 @@ import pytest
 
 from robustnb import reproduction
 from robustnb.experiments import bang
-from robustnb.results import Row, make_row, papers, read_rows
+from robustnb.results import Row, make_row, papers, read_rows, write_rows
 
 
 def measured(value: float, table: str) -> Row:
@@ -51,8 +51,24 @@ def test_rows_are_stored_and_named_tables_beside_the_others(
     stored = {row["table"]: row["value"] for row in read_rows("bang", "smoke", tmp_path)}
     assert stored == {"one": 1, "two": 2}
     assert [row["value"] for row in made] == [2]
-    reproduction.reproduce("bang", "smoke", 1, folder=tmp_path)
+    reproduction.reproduce("bang", "smoke", 2, folder=tmp_path)
     assert {row["value"] for row in read_rows("bang", "smoke", tmp_path)} == {3}
+
+
+def test_rows_of_more_seeds_are_not_lost_by_accident(
+    asked: list[tuple[object, ...]], tmp_path: Path
+) -> None:
+    three = [measured(1, "one") | {"seeds": [0, 1, 2], "values": [1.0] * 3}, measured(1, "two")]
+    write_rows("bang", "smoke", three, tmp_path)
+    reason = "seeds is 2, and rows stored at profile smoke rest on 3 seeds: ask for at least 3, or"
+    for tables in (None, ["one"]):
+        with pytest.raises(ValueError, match=rf"^{reason} give --replace to lose them\.$"):
+            reproduction.reproduce("bang", "smoke", 2, tables, tmp_path)
+    assert not asked
+    reproduction.reproduce("bang", "smoke", 2, ["two"], tmp_path)
+    assert [row["seeds"] for row in read_rows("bang", "smoke", tmp_path)] == [[0, 1, 2], [0]]
+    reproduction.reproduce("bang", "smoke", 2, folder=tmp_path, replace=True)
+    assert [row["seeds"] for row in read_rows("bang", "smoke", tmp_path)] == [[0], [0]]
 
 
 @pytest.mark.usefixtures("asked")
