@@ -198,7 +198,7 @@ CORRUPTIONS: dict[str, Corruption] = {
 def _check_images(images: Tensor) -> None:
     if images.dim() != 4:
         raise ValueError(f"images have shape {tuple(images.shape)}: corruptions take (N, C, H, W).")
-    if images.numel() and (images.min() < 0 or images.max() > 1):
+    if images.numel() and not (images.min() >= 0 and images.max() <= 1):  # nor NaN
         raise ValueError(
             f"pixels range from {images.min():.3g} to {images.max():.3g}: corruptions take images "
             "in [0, 1]; put any other scaling into the model's first layer."

@@ -7,7 +7,15 @@ from torch import Tensor
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Return the share of images whose largest logit (..., N, classes) is the label's (N)."""
+    """Return the share of images whose largest logit (..., N, classes) is the label's (N,).
+
+    Raises ValueError unless there is a label for each row of logits.
+    """
+    if labels.shape != logits.shape[-2:-1]:
+        raise ValueError(
+            f"labels have shape {tuple(labels.shape)} for logits of shape {tuple(logits.shape)}: "
+            "it takes one label for each row of logits."
+        )
     return (logits.argmax(-1) == labels).float().mean().item()
 
 

@@ -1,5 +1,6 @@
 """Networks of the book. They take images in [0, 1] and return logits."""
 
+import copy
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,13 @@ def fully_connected(
     for inputs, outputs in pairwise(widths):
         layers += [layer(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a copy of `model` without what its layers remember of a pass in training mode."""
+    attributes = (value for module in model.modules() for value in vars(module).values())
+    forgotten = {id(value): None for value in attributes if isinstance(value, Tensor)}
+    return copy.deepcopy(model, forgotten)
 
 
 @contextmanager

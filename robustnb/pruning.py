@@ -1,12 +1,12 @@
 """Remove the weights of a Bayesian network that are mostly noise (Zhang & Chen 2020, section 6)."""
 
-import copy
 import math
 
 import torch
 from torch import Tensor, nn
 
 from robustnb.defenses.bayesian import bayesian_layers
+from robustnb.models import copied
 
 
 def signal_to_noise(model: nn.Module) -> Tensor:
@@ -24,12 +24,12 @@ def prune(model: nn.Module, rate: float) -> nn.Module:
     """
     if not 0 <= rate <= 1:
         raise ValueError(f"rate is {rate}: it must be between 0 (keep all) and 1 (remove all).")
-    copied = copy.deepcopy(model)
-    ratios = signal_to_noise(copied).detach()
+    pruned = copied(model)
+    ratios = signal_to_noise(pruned).detach()
     removed = torch.zeros_like(ratios, dtype=torch.bool)
     removed[ratios.argsort(stable=True)[: round(rate * ratios.numel())]] = True
-    layers = bayesian_layers(copied)
+    layers = bayesian_layers(pruned)
     for layer, flags in zip(layers, removed.split([m.mu.numel() for m in layers]), strict=True):
         layer.mu.data[flags.view_as(layer.mu)] = 0.0
         layer.rho.data[flags.view_as(layer.rho)] = -math.inf
-    return copied
+    return pruned

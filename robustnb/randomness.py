@@ -13,14 +13,19 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
+def stochastic_layers(model: nn.Module) -> list[Any]:
+    """Return the layers of `model` that draw noise: those with an attribute `generator`."""
+    return [layer for layer in model.modules() if hasattr(layer, "generator")]
+
+
 @contextmanager
 def noise_from(model: nn.Module, generator: torch.Generator | None) -> Iterator[None]:
     """Let every stochastic layer of `model` draw from `generator` inside the block.
 
-    A layer is stochastic if it has an attribute `generator`, where None stands for torch's global
-    one. A None handed in leaves the layers as they are.
+    A layer's `generator` of None stands for torch's global one. A None handed in leaves the layers
+    as they are.
     """
-    layers: list[Any] = [layer for layer in model.modules() if hasattr(layer, "generator")]
+    layers = stochastic_layers(model)
     before = [layer.generator for layer in layers]
     if generator is not None:
         for layer in layers:

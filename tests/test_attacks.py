@@ -8,12 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from torch import Tensor, nn
 
 from robustnb.attacks.gradient import FGSM, PGD, averaged_gradient
 from robustnb.attacks.minimal import MinimumNorm
 from robustnb.defenses.bayesian import BayesianLinear
-from robustnb.metrics import accuracy
+from robustnb.metrics import accuracy, margin
 from robustnb.models import fully_connected, predict
 from robustnb.randomness import noise_from, seeded
 
@@ -30,6 +31,9 @@ def network(kind: str, name: str = "FC-16-4") -> nn.Sequential:
 def batch(count: int = 40, seed: int = 0) -> tuple[Tensor, Tensor]:
     images = torch.rand(count, 3, 2, 2, generator=seeded(seed))
     return images, torch.arange(count) % 4
+
+
+ZEROS = torch.zeros(2, dtype=torch.long)
 
 
 def attacks(eps: float) -> list:
@@ -164,13 +168,36 @@ def test_pgd_is_foolbox_s(trained, norm: str) -> None:
     assert close.float().mean() > 0.95  # a step that lands on a kink of the ReLU may go either way
 
 
-def test_more_restarts_are_never_weaker(trained) -> None:
+def test_more_restarts_are_stronger(trained) -> None:
+    """With steps too short to forget where they began, by the margin that the attack maximises."""
     model, images, labels = trained
-    scores = [
-        accuracy(predict(model, PGD(0.05, 0.02, 5, r)(model, images, labels, seeded(0))), labels)
-        for r in (1, 3, 6)
-    ]
-    assert scores == sorted(scores, reverse=True)
+    attacks = [PGD(0.05, 0.002, 3, restarts) for restarts in (1, 3, 6)]
+    found = [attack(model, images, labels, seeded(0)) for attack in attacks]
+    margins = [margin(predict(model, images), labels).mean() for images in found]
+    assert margins[0] < margins[1] < margins[2]
+
+
+@pytest.mark.parametrize(("norm", "dimensions"), [("linf", 1), ("l2", 12)])
+def test_the_random_start_is_uniform_in_the_ball(norm: str, dimensions: int) -> None:
+    """The share of a ball within a radius r is (r / eps) to the power of its dimensions."""
+    images = torch.full((4_000, 3, 2, 2), 0.5)
+    start = PGD(0.2, 0.0, 1, norm=norm)  # type: ignore[arg-type]
+    found = start(network(PLAIN), images, torch.zeros(len(images), dtype=torch.long), seeded(0))
+    offset = (found - images).flatten(1)
+    radii = offset.abs().flatten() if norm == "linf" else offset.norm(dim=1)
+    volumes = (radii / 0.2).clamp(max=1) ** dimensions
+    assert stats.kstest(volumes.numpy(), "uniform").pvalue > 1e-3
+    assert abs(offset.mean().item()) < 0.005
+
+
+def test_l2_steps_have_their_length_however_small_the_gradient() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2, bias=False))
+    model[1].weight.data = torch.tensor([[4.8], [-4.8]]).expand(2, 12).clone()
+    image, label = torch.full((1, 3, 2, 2), 0.5), torch.tensor([0])
+    slope = averaged_gradient(model, image, label, "cross-entropy", 1)
+    assert slope.abs().max() > 0 == slope.norm()  # its squares underflow
+    found = PGD(1.0, 0.01, 1, random_start=False, norm="l2")(model, image, label)
+    assert (found - image).norm().item() == pytest.approx(0.01, rel=1e-4)
 
 
 def test_an_unbounded_attack_leaves_nothing(trained) -> None:
@@ -211,6 +238,9 @@ def test_minimum_norm_step_by_hand() -> None:
     ("call", "named"),
     [
         (lambda: FGSM(-0.1), "eps is -0.1"),
+        (lambda: FGSM(float("nan")), "eps is nan"),
+        (lambda: FGSM(0.1)(network(PLAIN), torch.full((2, 3, 2, 2), torch.nan), ZEROS), "from nan"),
+        (lambda: FGSM(0.1)(network(PLAIN), torch.rand(2, 3, 2, 2), ZEROS - 100), "label is -100"),
         (lambda: FGSM(0.1, eot_samples=0), "eot_samples 0"),
         (lambda: FGSM(0.1, loss="hinge"), "'hinge'"),  # type: ignore[arg-type]
         (lambda: PGD(0.1, 0.1, 0), "steps 0"),

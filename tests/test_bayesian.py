@@ -19,6 +19,7 @@ from robustnb.defenses.bayesian import (
     sample_logits,
     take_complexity,
 )
+from robustnb.defenses.lwta import WinnerTakesAll
 from robustnb.models import fully_connected
 from robustnb.randomness import noise_from, seeded
 
@@ -179,6 +180,14 @@ def test_negative_elbo_adds_its_share_of_the_complexity(likelihood, reduction) -
         (lambda: NegativeELBO(0), "num_batches is 0"),
         (lambda: NegativeELBO(3, "median"), "'median'"),  # type: ignore[arg-type]
         (lambda: ScaleMixturePrior(pi=1.0), "0 < pi < 1"),
+        (lambda: ScaleMixturePrior(sigma1=0.1, sigma2=0.2), "sigma1 >= sigma2"),
+        (lambda: sample_logits(nn.Flatten(), torch.rand(1, 4), 2), "no Bayesian layers"),
+        (
+            lambda: sample_logits(
+                nn.Sequential(BayesianLinear(4, 4), WinnerTakesAll(2)), torch.rand(1, 4), 2
+            ),
+            "WinnerTakesAll cannot be asked for many draws at once",
+        ),
         (lambda: sample_logits(network(), torch.rand(1, 1, 2, 3), 0), "num_samples is 0"),
         (lambda: take_complexity(network()), "training mode"),
     ],

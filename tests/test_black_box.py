@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from robustnb.attacks.black_box import RandomNoise, Square, Transfer, _squares
 from robustnb.attacks.gradient import FGSM, PGD
 from robustnb.defenses.bayesian import BayesianLinear
+from robustnb.defenses.noise import GaussianNoise
 from robustnb.metrics import accuracy, margin
 from robustnb.models import fully_connected, predict
 from robustnb.randomness import seeded
@@ -246,6 +247,27 @@ def test_square_breaks_what_only_hides_its_gradient(trained, defence: str) -> No
     assert kept(defended, blind, images, labels) > without + 0.5
     assert kept(defended, Square(0.1, queries=1000), images, labels) < without + 0.03
     assert kept(defended, Transfer(model, blind), images, labels) < without + 0.03
+
+
+class Seen(nn.Module):
+    """Remember the images of each pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.batches.append(images)
+        return images
+
+
+def test_square_deals_every_image_the_same_noise_at_each_query() -> None:
+    """Noise of an example's own hangs on its place in the batch, so that none may leave it."""
+    seen = Seen()
+    model = nn.Sequential(seen, nn.Flatten(), nn.Linear(16, 4), GaussianNoise(4, sigma_init=3.0))
+    images, labels = torch.rand(6, 1, 4, 4, generator=seeded(0)), torch.arange(6) % 4
+    Square(0.3, queries=20)(model, images, labels, seeded(1))
+    assert {len(batch) for batch in seen.batches} == {6}
 
 
 def test_images_that_are_wrong_already_are_left_alone(trained) -> None:

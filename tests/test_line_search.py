@@ -230,6 +230,23 @@ def test_noise_is_drawn_from_the_generator(attack) -> None:
     assert torch.equal(first, again)
 
 
+def test_in_float64_every_batch_has_noise_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Recorded(GaussianNoise):
+        drawn: list[float] = []  # noqa: RUF012
+
+        def forward(self, x: Tensor) -> Tensor:
+            noisy = super().forward(x)
+            self.drawn.append(round((noisy - x).flatten()[0].item(), 4))
+            return noisy
+
+    monkeypatch.setattr(line_search, "BATCH", 2)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), Recorded(4))
+    images, labels = batch(model, count=6)
+    Recorded.drawn.clear()
+    FastGradientSign(double=True)(model, images, labels, seeded(0))
+    assert len(set(Recorded.drawn[:3])) == 3  # the gradients of three batches
+
+
 @pytest.mark.parametrize(
     ("call", "named"),
     [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from torch import nn
 
-from robustnb.defenses.bayesian import BayesianLinear, bayesian_layers
+from robustnb.defenses.bayesian import BayesianLinear, bayesian_layers, mean_network
 from robustnb.metrics import (
     accuracy,
     distortion,
@@ -86,6 +86,14 @@ def test_pruning_twice_is_pruning_once_by_more() -> None:
         assert torch.equal(one.mu, other.mu)
 
 
+def test_a_network_that_was_just_trained_can_be_copied() -> None:
+    model = bayesian().train()
+    model(torch.rand(2, 1, 2, 3)).sum().backward()
+    kept, still = prune(model, 0.0), mean_network(model)
+    assert [layer.complexity for layer in bayesian_layers(kept)] == [None, None]
+    assert torch.equal(still(torch.ones(1, 1, 2, 3)), still(torch.ones(1, 1, 2, 3)))
+
+
 def test_pruning_everything_leaves_the_uniform_prediction() -> None:
     logits = predict(prune(bayesian(), 1.0), torch.rand(2, 1, 2, 3))
     assert torch.equal(logits, torch.zeros(2, 3))
@@ -96,6 +104,7 @@ def test_pruning_everything_leaves_the_uniform_prediction() -> None:
     [
         (lambda: prune(bayesian(), 1.5), "rate is 1.5"),
         (lambda: wilson_interval(0.5, 0), "num_images is 0"),
+        (lambda: accuracy(torch.rand(3, 2), torch.zeros(3, 1)), "one label for each row"),
     ],
 )
 def test_wrong_input_is_named(call, named: str) -> None:

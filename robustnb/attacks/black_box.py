@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robustnb.attacks.gradient import Norm, averaged_margin, check_images, project
 from robustnb.models import evaluating
-from robustnb.randomness import noise_from, seeded
+from robustnb.randomness import noise_from, seeded, stochastic_layers
 
 Attack = Callable[[nn.Module, Tensor, Tensor, torch.Generator | None], Tensor]
 
@@ -83,8 +83,8 @@ class Square:
 
     The margin is that of the mean logits of `eot_samples` passes. On a stochastic network the same
     passes, drawn once, serve every query: a change then counts for what it does, not for its luck.
-    A fooled image is dropped from the batch, except with more than one pass, where a larger margin
-    makes it likelier that a fresh draw is fooled too.
+    A fooled image is dropped from the batch, but not on a stochastic network: a larger margin makes
+    it likelier that a fresh draw is fooled too, and the others would be dealt its noise.
     """
 
     eps: float
@@ -114,7 +114,8 @@ class Square:
         score = partial(_replayed_margin, model, self.eot_samples, _seed(images, generator))
         with evaluating(model):
             best, margins = images.clone(), score(images, labels)
-            active = self._in_play(margins)
+            in_play = partial(self._in_play, drop=not stochastic_layers(model))
+            active = in_play(margins)
             for query in range(self.queries):
                 if not len(active):
                     break
@@ -123,11 +124,11 @@ class Square:
                 # The stripes are where the search begins, not a change that has to pay.
                 better = (reached > margins[active]) | (query == 0)
                 best[active[better]], margins[active[better]] = tried[better], reached[better]
-                active = self._in_play(margins)
+                active = in_play(margins)
         return best
 
-    def _in_play(self, margins: Tensor) -> Tensor:
-        searched = torch.ones_like(margins) if self.eot_samples > 1 else ~(margins > 0)
+    def _in_play(self, margins: Tensor, *, drop: bool) -> Tensor:
+        searched = ~(margins > 0) if drop else torch.ones_like(margins)
         return searched.nonzero().squeeze(1)
 
     def _change(

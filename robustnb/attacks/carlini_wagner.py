@@ -30,10 +30,12 @@ class CarliniWagner:
     smallest that did not. The authors took 9, with 1000 `steps` from c = 0.001.
 
     The closest image whose margin exceeds `kappa` is returned, or the image itself if there is
-    none; one that is misclassified already stays as it is. An image is dropped from the batch when
-    a tenth of the steps, and at least ten, have not lowered its sum. The margin is that of the mean
-    logits of `eot_samples` passes, its gradient averaged; with more than one, where a lower sum may
-    be luck, no image is dropped.
+    none; one whose margin exceeds it already stays as it is. An image is dropped from the batch
+    when a tenth of the steps, and at least ten, have not lowered its sum. The margin is that of the
+    mean logits of `eot_samples` passes, its gradient averaged; with more than one, where a lower
+    sum may be luck, no image is dropped. On a stochastic network each step sees draws of its own,
+    and the closest image may have been lucky with them, the likelier so the more searches there
+    are: judge it on fresh draws.
     """
 
     c: float = 1.0

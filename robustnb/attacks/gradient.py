@@ -111,8 +111,8 @@ class PGD:
     ) -> Tensor:
         found = images
         if self.random_start:
-            noise = torch.empty_like(images).uniform_(-self.eps, self.eps, generator=generator)
-            found = project(images + noise, images, self.eps, self.norm)
+            offset = _in_ball(images, self.eps, self.norm, generator)
+            found = project(images + offset, images, self.eps, self.norm)
         for _ in range(self.steps):
             gradient = averaged_gradient(model, found, labels, self.loss, self.eot_samples)
             stepped = found + self.alpha * _steepest(gradient, self.norm)
@@ -157,6 +157,16 @@ def project(images: Tensor, centres: Tensor, eps: float, norm: Norm) -> Tensor:
     return (centres + shrink * offset).clamp(0, 1)
 
 
+def _in_ball(images: Tensor, eps: float, norm: Norm, generator: torch.Generator | None) -> Tensor:
+    """Draw an offset for each image, all points of the ball alike."""
+    if norm == "linf":
+        return torch.empty_like(images).uniform_(-eps, eps, generator=generator)
+    direction = torch.empty_like(images).normal_(generator=generator)
+    share = torch.empty_like(images.flatten(1)[:, 0]).uniform_(generator=generator)
+    radius = eps * share ** (1 / images[0].numel())
+    return _per_image(radius, images) * direction / _l2_length(direction)
+
+
 def check_images(images: Tensor, labels: Tensor) -> None:
     """Raise ValueError unless images are (N, ...) in [0, 1] with one label each."""
     if labels.shape != images.shape[:1]:
@@ -164,7 +174,10 @@ def check_images(images: Tensor, labels: Tensor) -> None:
             f"labels have shape {tuple(labels.shape)} for {len(images)} images: "
             "an attack takes one label per image."
         )
-    if images.numel() and (images.min() < 0 or images.max() > 1):
+    if len(labels) and labels.min() < 0:
+        raise ValueError(f"the smallest label is {labels.min()}: classes count from 0.")
+    # Not "< 0 or > 1", which lets NaN through.
+    if images.numel() and not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(
             f"pixels range from {images.min():.3g} to {images.max():.3g}: attacks take images in "
             "[0, 1]; put any other scaling into the model's first layer."
@@ -172,7 +185,7 @@ def check_images(images: Tensor, labels: Tensor) -> None:
 
 
 def _check_fields(eps: float, eot_samples: int, loss: str) -> None:
-    if eps < 0 or eot_samples < 1:
+    if not eps >= 0 or eot_samples < 1:
         raise ValueError(
             f"eps is {eps} and eot_samples {eot_samples}: "
             "eps must be at least 0 and eot_samples at least 1."
@@ -182,7 +195,12 @@ def _check_fields(eps: float, eot_samples: int, loss: str) -> None:
 
 
 def _steepest(gradient: Tensor, norm: Norm) -> Tensor:
-    return gradient.sign() if norm == "linf" else gradient / _l2_length(gradient)
+    if norm == "linf":
+        return gradient.sign()
+    # The squares of a small gradient underflow; those of one whose largest element is 1 do not.
+    largest = gradient.flatten(1).abs().amax(1).clamp(min=torch.finfo(gradient.dtype).tiny)
+    scaled = gradient / _per_image(largest, gradient)
+    return scaled / _l2_length(scaled)
 
 
 def _l2_length(x: Tensor) -> Tensor:

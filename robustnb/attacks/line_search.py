@@ -5,7 +5,6 @@ and an attempt is a success if its direction leads to any misclassification. Ima
 pixels are rounded to integers from 0 to 255, and steps are counted in pixels.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -14,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from robustnb.attacks.gradient import LOSSES, LossName, averaged_gradient, check_images
-from robustnb.models import Scale, evaluating, predict
-from robustnb.randomness import noise_from
+from robustnb.models import Scale, copied, evaluating, predict
+from robustnb.randomness import noise_from, stochastic_layers
 
 BATCH = 250  # images a pass: what a layer hands to the next then fits a processor's cache
 LONGEST = 2**16  # pixels: by then nearly all that can move are at 0 or 255
@@ -56,9 +55,13 @@ class FastGradientSign:
         return _search(model, images, labels, generator, self._directions, _first_of_all)
 
     def _directions(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        scaled, inputs = nn.Sequential(model, Scale(self.scale)), images
+        scaled: nn.Module = nn.Sequential(model, Scale(self.scale))
+        inputs = images
         if self.double:
-            scaled, inputs = copy.deepcopy(scaled).double(), images.double()
+            doubled, inputs = copied(scaled).double(), images.double()
+            for layer, original in zip(*map(stochastic_layers, (doubled, scaled)), strict=True):
+                layer.generator = original.generator  # not a copy, which repeats its draws
+            scaled = doubled
         gradient = averaged_gradient(scaled, inputs, labels, self.loss, eot_samples=1)
         return gradient.sign().to(images.dtype)
 

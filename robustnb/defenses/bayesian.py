@@ -1,6 +1,5 @@
 """Weights as Gaussians, drawn anew on each pass (Zhang & Chen 2020; Blundell et al. 2015)."""
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustnb.models import evaluating
+from robustnb.models import Scale, copied, evaluating
 from robustnb.randomness import noise_from
 
 LOG_SQRT_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -28,8 +27,11 @@ class ScaleMixturePrior:
     sigma2: float = math.exp(-7)
 
     def __post_init__(self) -> None:
-        if not 0 < self.pi < 1 or min(self.sigma1, self.sigma2) <= 0:
-            raise ValueError(f"{self} is no prior: it needs 0 < pi < 1 and positive sigmas.")
+        if not 0 < self.pi < 1 or not self.sigma1 >= self.sigma2 > 0:
+            raise ValueError(
+                f"{self} is no prior: it needs 0 < pi < 1 and sigma1 >= sigma2 > 0, the wide one "
+                "first."
+            )
 
     @property
     def std(self) -> float:
@@ -160,6 +162,10 @@ def bayesian_layers(model: nn.Module) -> list[BayesianLinear]:
     return [module for module in model.modules() if isinstance(module, BayesianLinear)]
 
 
+# They treat (S, N, features) as they do (N, features).
+TOGETHER = (BayesianLinear, nn.Linear, nn.Flatten, Scale, nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Identity)
+
+
 def sample_logits(
     model: nn.Module,
     images: Tensor,
@@ -172,9 +178,19 @@ def sample_logits(
 
     Equal to S single passes with the same generator, with wider matrix products: `chunk` draws at
     a time for `batch_size` images, so that what a layer hands to the next fits a processor's cache.
+    Raises ValueError for a network without Bayesian layers, or with a layer beside them that does
+    not treat (S, N, features) as it does (N, features).
     """
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}: it must be at least 1.")
+    if not bayesian_layers(model):
+        raise ValueError("the network has no Bayesian layers, whose weights could be drawn.")
+    for layer in model.modules():
+        if not (isinstance(layer, TOGETHER) or layer is model or type(layer) is nn.Sequential):
+            raise ValueError(
+                f"{type(layer).__name__} cannot be asked for many draws at once: accepted beside "
+                f"Bayesian layers are {', '.join(kind.__name__ for kind in TOGETHER[1:])}."
+            )
     sizes = [min(chunk, num_samples - start) for start in range(0, num_samples, chunk)]
     with evaluating(model), torch.no_grad(), noise_from(model, generator):
         return torch.cat([_draws(model, images.split(batch_size), size) for size in sizes])
@@ -211,10 +227,10 @@ def take_complexity(model: nn.Module) -> Tensor:
 
 def mean_network(model: nn.Module) -> nn.Module:
     """Return a copy of `model` whose weights are fixed at their means (sigma = 0)."""
-    copied = copy.deepcopy(model)
-    for layer in bayesian_layers(copied):
+    still = copied(model)
+    for layer in bayesian_layers(still):
         layer.rho.data.fill_(-math.inf)
-    return copied
+    return still
 
 
 @dataclass(frozen=True)

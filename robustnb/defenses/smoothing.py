@@ -111,7 +111,7 @@ def _sizes(draws: int, batch_size: int) -> list[int]:
 
 
 def _check(sigma: float, draws: int, alpha: float) -> None:
-    if sigma <= 0 or draws < 1 or not 0 < alpha < 1:
+    if not sigma > 0 or draws < 1 or not 0 < alpha < 1:
         raise ValueError(
             f"sigma is {sigma}, draws {draws} and alpha {alpha}: smoothing needs a positive sigma, "
             "one draw or more, and alpha between 0 and 1."

@@ -1,7 +1,6 @@
 """A trained network as a page can hold it: what each layer is, and its weights as short texts."""
 
 import base64
-import copy
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torchvision.transforms import Normalize
 from robustnb.defenses.bayesian import BayesianLinear
 from robustnb.defenses.lwta import WinnerTakesAll
 from robustnb.defenses.noise import GaussianNoise
-from robustnb.models import Scale
+from robustnb.models import Scale, copied
 from robustnb.randomness import noise_from, seeded
 
 DType = Literal["float32", "float16", "int8", "uint8"]
@@ -180,7 +179,7 @@ def describe(model: nn.Module, input_shape: tuple[int, ...], dtype: DType = "flo
     """
     blobs: dict[str, str] = {}
     descriptions = []
-    model = _copied(model)
+    model = copied(model).cpu().eval()
     for layer in _layers(model):
         kind = KINDS[type(layer)]
         description = {"kind": kind.name, **kind.settings(layer)}
@@ -204,18 +203,11 @@ def _check_shapes(model: nn.Module, input_shape: tuple[int, ...]) -> None:
 
 def rounded(model: nn.Module, dtype: DType = "float16") -> nn.Module:
     """Return a copy of `model` in evaluation mode, on the CPU, with the weights of the page."""
-    copied = _copied(model)
-    for layer in _layers(copied):
+    shown = copied(model).cpu().eval()
+    for layer in _layers(shown):
         for _, tensor in _tensors(layer):
             tensor.data.copy_(round_trip(tensor, dtype))
-    return copied
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    """Copy a model without what its layers remember of a pass in training mode."""
-    attributes = (value for module in model.modules() for value in vars(module).values())
-    forgotten = {id(value): None for value in attributes if isinstance(value, Tensor)}
-    return copy.deepcopy(model, forgotten).cpu().eval()
+    return shown
 
 
 def _layers(model: nn.Module) -> Iterator[nn.Module]:
