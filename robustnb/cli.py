@@ -154,9 +154,11 @@ class _Quiet(SimpleHTTPRequestHandler):
 @contextmanager
 def _in_one_sentence() -> Iterator[None]:
     """Show an error of what was asked for as its message alone, without the traceback."""
+    from robustnb.training import TrainingDiverged  # here, as it takes torch a second to load
+
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, TrainingDiverged) as error:
         raise click.ClickException(str(error)) from error
 
 

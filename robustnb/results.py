@@ -32,7 +32,7 @@ FIELDS = (
 # Rows that agree in these measure the same thing, and differ by their seed alone.
 _IDENTITY = (
     *("paper", "table", "row", "column", "unit", "profile", "settings"),
-    *("num_images", "dataset", "digest"),
+    *("dataset", "digest"),
 )
 
 
@@ -149,7 +149,8 @@ def over_seeds(rows: Iterable[Row]) -> list[Row]:
     """Merge rows that differ by their seed alone, in the order in which they first appear.
 
     The merged row has the mean value, the sample standard deviation as `spread` (None for one
-    seed) and the seconds of all. Raises ValueError where a cell has the same seed twice.
+    seed), the seconds of all, and the fewest images of any, as an experiment may ask which images
+    its networks agree on. Raises ValueError where a cell has the same seed twice.
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -292,6 +293,7 @@ def _merged(group: list[Row]) -> Row:
         "spread": statistics.stdev(values) if len(values) > 1 else None,
         "seeds": sorted(by_seed),
         "values": values,
+        "num_images": min(row["num_images"] for row in group),
         "versions": {
             name: _joined(row["versions"][name] for row in group) for name in group[0]["versions"]
         },

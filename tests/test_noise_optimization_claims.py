@@ -158,6 +158,14 @@ def test_a_network_that_has_not_learned_decides_nothing() -> None:
     assert "4 (1 more open) architectures" in judge(3, clean(0.035, "ResNet34-AN")).reason
 
 
+def test_where_only_such_networks_are_open_the_claim_is_undecided() -> None:
+    others = clean(0.99, *(name for name in BEST if name != "ResNet34-AN")) | clean(0.999, CNN[2])
+    assert judge(3, others).answer == "holds"
+    verdict = judge(3, others | clean(0.035, "ResNet34-AN"))
+    assert verdict.answer == "undecided", verdict.reason
+    assert judge(14, without("ResNet")).answer == "not run"  # four of ten comparisons are missing
+
+
 def test_what_is_missing_may_change_the_answer() -> None:
     verdict = judge(3, without("CNN", "ResNet"))
     assert verdict.answer == "not run"

@@ -228,3 +228,25 @@ def test_the_code_of_an_experiment_is_what_changes_its_results() -> None:
     assert {f"robustnb.{name}" for name in used} <= set(trees)
     unused = {"experiments.pieces", "results", "plots", "book", "tables"}
     assert not {f"robustnb.{name}" for name in unused} & set(trees)
+
+
+def test_what_cannot_be_stored_is_said_and_its_progress_kept(
+    laboratory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("joblib.numpy_pickle.dump", full)
+    with (
+        pytest.warns(Warning, match="No space left"),
+        pytest.raises(OSError, match="is there room enough"),
+    ):
+        pieces.result(Piece(work().climb, (3, False)))
+    (height,) = (laboratory / "cache" / "unfinished").rglob("height")
+    assert height.read_text() == "3"
+
+
+def test_a_piece_that_is_asked_for_twice_is_computed_once(laboratory: Path) -> None:
+    piece = Piece(work().measure, (str(laboratory), 2))
+    finish([piece, piece], jobs=2, description="twice", progress=False)
+    assert (laboratory / "calls").read_text() == "2 "

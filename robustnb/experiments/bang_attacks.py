@@ -98,7 +98,7 @@ def noise_cells(study: Study, found: dict[str, work.Noisy]) -> Iterator[Cell]:
     for (iteration, std, clipped), shares in answer.shares.items():
         row = f"iteration {iteration}, std {std:g}{', clipped' * clipped}"
         for network, share in zip(study.pair, shares, strict=True):
-            numbers = 100 * share, PERCENT, answer.seconds, 10 * study.per_class
+            numbers = 100 * share, PERCENT, answer.seconds, answer.num_images
             yield Cell(row, network.name, *numbers, settings)
 
 

@@ -67,9 +67,11 @@ class Attacked:
 class Noisy:
     """The share of noisy copies that change the answer, by iteration, std and clipping.
 
-    Each share comes twice: for the first network and for the second.
+    Each share comes twice: for the first network and for the second. There is none where no image
+    is read rightly by both at every stage.
     """
 
+    num_images: int
     shares: dict[tuple[int, float, bool], tuple[float, float]]
     seconds: float
 
@@ -179,8 +181,9 @@ def noisy(
         for iteration, models in stages.items()
         for std in stds
         for clipped in (False, True)
+        if len(images)
     }
-    return Noisy(shares, time.perf_counter() - started)
+    return Noisy(len(images), shares, time.perf_counter() - started)
 
 
 def agreed(dataset: str, models: list[nn.Module], per_class: int) -> Split:

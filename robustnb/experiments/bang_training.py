@@ -104,8 +104,8 @@ class Relative(nn.Module):
 def train(training: Training, network: Network, seed: int) -> Trained:
     """Train a network for exactly so many iterations.
 
-    Every image is seen once before any is seen again, in an order drawn from `seed`, as are the
-    initial weights.
+    The images of a round, from one stage to the next, are those of one pass after the other, in an
+    order drawn from `seed`, as are the initial weights. `fit` mixes those of a round anew.
     """
     dataset, weights, history = load(training.dataset, splits="bang"), {}, []
     with initial_weights(seed):

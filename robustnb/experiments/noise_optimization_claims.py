@@ -217,23 +217,21 @@ def noise_helps_on_tiny_imagenet(measured: Measured) -> Finding:
 @claim("NO-14")
 def saliency_maps_are_clearer(measured: Measured) -> Finding:
     """Count the networks with learned noise whose maps find the pixels that matter sooner."""
-    there = [each for each in ARCHITECTURES if each[2] in measured.rows_of("saliency")]
-    pairs = [each[1:] for each in there if measured(each[0], each[2], "clean").mean >= TRAINED]
-    if not pairs:
-        raise NotMeasured("Not measured yet: table saliency.")
+    pairs = [each[1:] for each in ARCHITECTURES]
     deletion = count_won(
-        measured, (("saliency", best, base, "deletion area") for base, best in pairs)
+        _of_trained(measured), (("saliency", best, base, "deletion area") for base, best in pairs)
     )
     insertion = count_won(
-        measured, (("saliency", base, best, "insertion area") for base, best in pairs)
+        _of_trained(measured), (("saliency", base, best, "insertion area") for base, best in pairs)
     )
     reason = (
         "deleting the most salient pixels first costs the score sooner with learned noise in "
-        f"{deletion} networks ({', '.join(best for _, best in pairs)}), and inserting them brings "
-        f"it back sooner in {insertion}."
+        f"{deletion} networks ({_named(measured, pairs)}), and inserting them brings it back "
+        f"sooner in {insertion}."
     )
     numbers: dict[str, float] = {"deletion": deletion.won, "insertion": insertion.won}
-    together = Count(deletion.won + insertion.won, 2 * len(pairs))
+    missing = deletion.missing + insertion.missing
+    together = Count(deletion.won + insertion.won, 2 * len(pairs), missing)
     return Finding(settled(together), reason, numbers)
 
 
@@ -258,6 +256,11 @@ CLAIMS = (
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
     """Return the verdicts on NO-1 to NO-14 from the rows of one profile."""
     return [decide(rows) for decide in CLAIMS]
+
+
+def _named(measured: Measured, pairs: Sequence[list[str] | tuple[str, ...]]) -> str:
+    """Name the networks with learned noise whose saliency maps were measured."""
+    return ", ".join(best for _, best in pairs if best in measured.rows_of("saliency"))
 
 
 def _columns(measured: Measured, columns: Sequence[str], kind: str) -> Finding:
@@ -307,16 +310,18 @@ def _relative_gain(measured: Measured, table: str, base: str, best: str) -> floa
 
 
 def _of_trained(measured: Measured) -> Cells:
-    """Look up cells; the clean accuracy of a network that has hardly learned anything is open."""
+    """Look up cells of the networks that claims are about; one that has hardly learned is open."""
+
+    home = {name: table for table, *names in ARCHITECTURES for name in names}
 
     def look_up(table: str, row: str, column: str) -> Quantity:
-        found = measured(table, row, column)
-        if column == "clean" and found.mean < TRAINED:
+        clean = measured(home[row], row, "clean").mean
+        if clean < TRAINED:
             raise Undecided(
                 f"{row} has learned too little to be judged: it gives the right answer to "
-                f"{found.mean:.1%} of clean images, and {TRAINED:.0%} are needed."
+                f"{clean:.1%} of clean images, and {TRAINED:.0%} are needed."
             )
-        return found
+        return measured(table, row, column)
 
     return look_up
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from robustnb.results import published
-from robustnb.verdicts import Answer, Measured, NotMeasured, Quantity
+from robustnb.verdicts import Answer, Measured, NotMeasured, Quantity, Undecided
 
 PAPER = "noise-optimization"
 ANSWERS: tuple[Answer, ...] = ("does not hold", "holds in part", "holds")
@@ -20,7 +20,7 @@ class Count:
 
     won: int
     total: int
-    missing: tuple[str, ...] = ()
+    missing: tuple[NotMeasured, ...] = ()
 
     def __str__(self) -> str:
         """Say how many were won, of those that were measured."""
@@ -30,14 +30,15 @@ class Count:
 
 def count_won(measured: Cells, cells: Iterable[tuple[str, str, str, str]]) -> Count:
     """Count the cells (table, base, better, column) where the second network is the better."""
-    found, missing = [], []
+    found: list[bool] = []
+    missing: list[NotMeasured] = []
     for table, base, better, column in cells:
         try:
             found.append(is_better(measured(table, better, column), measured(table, base, column)))
         except NotMeasured as error:
-            missing.append(str(error))
+            missing.append(error)
     if not found:
-        raise NotMeasured(missing[0])
+        raise missing[0]
     return Count(sum(found), len(found) + len(missing), tuple(missing))
 
 
@@ -55,7 +56,7 @@ def gain(measured: Measured, architecture: Architecture, column: str) -> Quantit
 
 def lacks(count: Count, architecture: Architecture) -> bool:
     """Tell whether a network of this architecture is among what is missing."""
-    return any(name in missing for missing in count.missing for name in architecture[1:])
+    return any(name in str(missing) for missing in count.missing for name in architecture[1:])
 
 
 def settled(*counts: Count) -> Answer:
@@ -76,10 +77,11 @@ def least_and_most(count: Count) -> tuple[int, int]:
 
 def unsettled(*counts: Count) -> NotMeasured:
     """Return the error that names the first missing cell and counts the others."""
-    missing = [text for count in counts for text in count.missing]
+    missing = [error for count in counts for error in count.missing]
     rest = len(missing) - 1
     others = f" And {rest} more, which could change the answer." if rest else ""
-    return NotMeasured(missing[0] + others)
+    kind = Undecided if all(isinstance(error, Undecided) for error in missing) else NotMeasured
+    return kind(f"{missing[0]}{others}")
 
 
 def answer_for(won: int, total: int) -> Answer:

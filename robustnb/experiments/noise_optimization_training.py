@@ -32,8 +32,9 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 class Training:
     """Say how the networks of a table learn (Table 1), and their noise levels (eq. 7).
 
-    Without `momentum` the weights move by Adam, with it by SGD whose rate falls to 0.8 of itself
-    every `decay_every` epochs. `num_images` is how many training images are used (None: all), and
+    Without `momentum` the weights move by Adam, with it by SGD. Every `decay_every` epochs its rate
+    falls to 0.8 of itself, and so does that of the noise levels, which begins at `sigma_lr` (of
+    them Table 1 says nothing). `num_images` is how many training images are used (None: all), and
     `width` how many channels a ResNet starts with.
     """
 

@@ -34,8 +34,18 @@ class Piece:
 
 
 def result(piece: Piece) -> Any:
-    """Return what the piece's call returns, from the disk if it ran before with the same code."""
-    return _kept()(*_call(piece))
+    """Return what the piece's call returns, from the disk if it ran before with the same code.
+
+    Raises OSError if it cannot be stored; how far a training was is then still there.
+    """
+    kept, call = _kept(), _call(piece)
+    if kept.check_call_in_cache(*call):
+        return kept(*call)
+    found = kept(*call)
+    if not kept.check_call_in_cache(*call):  # joblib only warns
+        raise OSError(f"A result cannot be stored in {cache_folder()}: is there room enough?")
+    shutil.rmtree(_progress(*call), ignore_errors=True)
+    return found
 
 
 def finish(pieces: Iterable[Piece], *, jobs: int, description: str, progress: bool = True) -> None:
@@ -43,7 +53,9 @@ def finish(pieces: Iterable[Piece], *, jobs: int, description: str, progress: bo
 
     The dearest go first, so that no core waits for one long piece at the end.
     """
-    missing = [piece for piece in pieces if not _kept().check_call_in_cache(*_call(piece))]
+    missing = [
+        piece for piece in dict.fromkeys(pieces) if not _kept().check_call_in_cache(*_call(piece))
+    ]
     missing.sort(key=lambda piece: piece.cost, reverse=True)
     total = sum(piece.cost for piece in missing)
     quiet = not (progress and missing)
@@ -86,8 +98,12 @@ def _computed(function: Callable[..., Any], arguments: tuple[Any, ...], code: st
 
 
 def _compute(function: Callable[..., Any], arguments: tuple[Any, ...], code: str) -> Any:
-    with _one_thread(), _resumable(digest_of((function, arguments, code))):
+    with _one_thread(), _resumable(_progress(function, arguments, code)):
         return function(*arguments)
+
+
+def _progress(function: Callable[..., Any], arguments: tuple[Any, ...], code: str) -> Path:
+    return cache_folder() / "unfinished" / digest_of((function, arguments, code))
 
 
 @contextmanager
@@ -102,14 +118,12 @@ def _one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def _resumable(digest: str) -> Iterator[None]:
-    folder = cache_folder() / "unfinished" / digest
+def _resumable(folder: Path) -> Iterator[None]:
     outer = _UNFINISHED.set(folder)
     try:
         yield
     finally:
         _UNFINISHED.reset(outer)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
