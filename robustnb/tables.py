@@ -22,7 +22,7 @@ _STYLE = f"""<style>
 .rnb-table :is(th,td){{padding:.35em .6em;border-bottom:1px solid rgb(136 136 136/.4)!important;
 text-align:left;vertical-align:top;white-space:normal}}
 .rnb-table th span{{white-space:nowrap}}
-.rnb-table small{{display:block;opacity:.85}}
+.rnb-table small{{display:block;font-size:.9em!important;line-height:1.4;opacity:.85}}
 .rnb-cells :is(th,td){{text-align:right}}
 .rnb-cells :is(td,small){{white-space:nowrap}}
 .rnb-cells tr>:first-child{{position:sticky;left:0;z-index:1;min-width:8em;text-align:left;
