@@ -7,7 +7,7 @@ import pytest
 
 from robustnb import reproduction
 from robustnb.experiments import bang
-from robustnb.results import Row, make_row, papers, read_rows, write_rows
+from robustnb.results import Row, make_row, over_seeds, papers, read_rows, write_rows
 
 
 def measured(value: float, table: str) -> Row:
@@ -78,3 +78,10 @@ def test_bad_input_is_named_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^seeds is 0: it must be at least 1\.$"):
         reproduction.reproduce("bang", "smoke", 0, folder=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_several_seeds_say_the_fewest_images() -> None:
+    rows = [measured(1, "one"), measured(3, "one") | {"seeds": [1], "num_images": 7}]
+    rows[0]["num_images"] = 9
+    (merged,) = over_seeds(rows)
+    assert (merged["num_images"], merged["value"], merged["seeds"]) == (7, 2, [0, 1])
