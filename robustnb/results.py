@@ -61,7 +61,7 @@ def make_row(
     training and attack. Raises ValueError for an unknown name, with the nearest that is known.
     """
     _check_value(value, f"{row}, {column}")
-    _check_name("profile", profile, PROFILES)
+    check_name("profile", profile, PROFILES)
     number, unit = float(value), _unit(paper, table, row, column, unit, folder)
     return (
         {"paper": paper, "table": table, "row": row, "column": column}
@@ -132,11 +132,17 @@ def published(paper: str, table: str | None = None, folder: Path = BOOK) -> list
     Each has `paper`, `table`, `row`, `column`, `value`, `spread` (None where none is printed),
     `unit` and `decimals`, the number of digits that the paper prints after the point.
     """
-    _check_name("paper", paper, papers(folder))
+    check_name("paper", paper, papers(folder))
     cells = [dict(cell) for cell in _cells(folder) if cell["paper"] == paper]
     if table is not None:
-        _check_name(f"table of {paper}", table, {cell["table"] for cell in cells})
+        check_name(f"table of {paper}", table, {cell["table"] for cell in cells})
     return [cell for cell in cells if table in (None, cell["table"])]
+
+
+def printed(paper: str, table: str, row: str, column: str) -> float:
+    """Return the number that `paper` printed in a cell."""
+    cells = {(cell["row"], cell["column"]): cell["value"] for cell in published(paper, table)}
+    return float(cells[row, column])
 
 
 def claims(paper: str | None = None, folder: Path = BOOK) -> list[dict[str, str]]:
@@ -248,7 +254,7 @@ def _coverage(paper: str, folder: Path) -> dict[str, Any]:
         "tables": [_table_coverage(table, cells, rows) for table in tables],
         "claims": len(claims(paper, folder)),
         "decided": {
-            profile: sum(v.answer not in OPEN for v in verdicts(paper, rows[profile], folder))
+            profile: sum(v.answer not in OPEN for v in verdicts(paper, rows[profile]))
             for profile in PROFILES
         },
     }
@@ -319,8 +325,8 @@ def _unit(paper: str, table: str, row: str, column: str, unit: str | None, folde
         if unit is None:
             raise ValueError(f"Table {table!r} is none of {paper}'s own, so its rows need a unit.")
         return unit
-    _check_name(f"row of Table {table} of {paper}", row, [name for name, _ in units])
-    _check_name(f"column of Table {table} of {paper}", column, [name for _, name in units])
+    check_name(f"row of Table {table} of {paper}", row, [name for name, _ in units])
+    check_name(f"column of Table {table} of {paper}", column, [name for _, name in units])
     if (row, column) not in units:
         raise ValueError(f"Table {table} of {paper} has no cell {row!r}, {column!r}.")
     if unit not in (None, units[row, column]):
@@ -328,7 +334,8 @@ def _unit(paper: str, table: str, row: str, column: str, unit: str | None, folde
     return units[row, column]
 
 
-def _check_name(kind: str, name: str, known: Collection[str]) -> None:
+def check_name(kind: str, name: str, known: Collection[str]) -> None:
+    """Raise ValueError, with the nearest of the known names, if there is no such `kind`."""
     if name not in known:
         nearest = get_close_matches(name, list(known), n=1, cutoff=0)
         raise ValueError(f"{name!r} is no {kind}: did you mean {nearest[0]!r}?")

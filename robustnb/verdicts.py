@@ -1,12 +1,10 @@
 """What became of a paper's claims: decided from rows, by code, with a reason in one sentence.
 
-The functions that decide the claims of a paper are in `robustnb/experiments/<paper>_claims.py`; a
-paper without that file has all its claims not run.
+The functions that decide the claims of a paper are in `robustnb/experiments/<paper>_claims.py`.
 """
 
 import functools
 import importlib
-import importlib.util
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -128,14 +126,18 @@ def claim(identifier: str) -> Callable[[Callable[[Measured], Finding]], Claim]:
     return decorate
 
 
-def verdicts(paper: str, rows: Sequence[Row], folder: Path = results.BOOK) -> list[Verdict]:
+def graded(*conditions: bool) -> Answer:
+    """Hold if all conditions do, and in part if any does."""
+    if all(conditions):
+        return "holds"
+    return "holds in part" if any(conditions) else "does not hold"
+
+
+def verdicts(paper: str, rows: Sequence[Row]) -> list[Verdict]:
     """Return the verdict on every claim of `paper` from rows of one profile, in claims' order."""
-    module = f"robustnb.experiments.{paper.replace('-', '_')}_claims"
-    if importlib.util.find_spec(module) is not None:
-        decided: list[Verdict] = importlib.import_module(module).verdicts(rows)
-        return decided
-    nothing = Finding("not run", "Not decided yet: the experiment is not written.", {})
-    return [_verdict(row["id"], nothing, folder) for row in results.claims(paper, folder)]
+    results.check_name("paper", paper, results.papers())
+    module = importlib.import_module(f"robustnb.experiments.{paper.replace('-', '_')}_claims")
+    return [judge(rows) for judge in module.CLAIMS]
 
 
 def best_verdicts(paper: str, folder: Path = results.BOOK) -> list[Verdict]:
@@ -145,9 +147,9 @@ def best_verdicts(paper: str, folder: Path = results.BOOK) -> list[Verdict]:
     run if there is none.
     """
     stored = (results.read_rows(paper, profile, folder) for profile in reversed(results.PROFILES))
-    by_profile = [verdicts(paper, rows, folder) for rows in filter(None, stored)]
+    by_profile = [verdicts(paper, rows) for rows in filter(None, stored)]
     if not by_profile:
-        return verdicts(paper, [], folder)
+        return verdicts(paper, [])
     # min takes the first of several, which is the most thorough.
     return [min(found, key=_openness) for found in zip(*by_profile, strict=True)]
 
@@ -163,8 +165,8 @@ def _profile(rows: Sequence[Row]) -> str:
     return profiles[0] if profiles else "paper"
 
 
-def _verdict(identifier: str, finding: Finding, folder: Path = results.BOOK) -> Verdict:
-    row = next(row for row in results.claims(folder=folder) if row["id"] == identifier)
+def _verdict(identifier: str, finding: Finding) -> Verdict:
+    row = next(row for row in results.claims() if row["id"] == identifier)
     return Verdict(
         *(identifier, row["claim"], row["published figure"]),
         *finding,

@@ -3,7 +3,7 @@
 import pytest
 from hand_made import Changes, Key, check, printed, rows_of, tried_every_way
 
-from robustnb.experiments.bang_claims import CLAIMS, PAPER, verdicts
+from robustnb.experiments.bang_claims import CLAIMS, PAPER
 from robustnb.results import published
 from robustnb.verdicts import Verdict
 
@@ -132,7 +132,3 @@ def test_the_last_iteration_decides_about_noise() -> None:
     rows = [key for key in OWN if key[0] == "random noise, CIFAR-10"]
     verdict = judge(7, {key: [] for key in rows})
     assert verdict.reason == "Not measured yet: table random noise, CIFAR-10, std 40."
-
-
-def test_nothing_measured_decides_nothing() -> None:
-    assert {verdict.answer for verdict in verdicts([])} == {"not run"}

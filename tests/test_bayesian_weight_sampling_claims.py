@@ -10,10 +10,9 @@ from robustnb.experiments.bayesian_weight_sampling_claims import (
     RHOS,
     SETS,
     STANDARD,
-    verdicts,
 )
 from robustnb.results import published
-from robustnb.verdicts import Verdict
+from robustnb.verdicts import Verdict, verdicts
 
 PRINTED = printed(PAPER)
 OWN: Changes = {
@@ -155,7 +154,7 @@ def test_many_missing_cells_are_summed_up(number: int, reason: str) -> None:
 def test_rows_of_two_profiles_are_refused() -> None:
     rows = [row(PAPER, CLEAN[0], 97.0, 0, profile) for profile in ("laptop", "paper")]
     with pytest.raises(ValueError, match="not of laptop and paper"):
-        verdicts(rows)
+        verdicts(PAPER, rows)
 
 
 def test_names_are_those_of_the_published_tables() -> None:

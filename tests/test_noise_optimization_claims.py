@@ -14,7 +14,6 @@ from robustnb.experiments.noise_optimization_claims import (
     SIGMOID,
     WHITE_BOX,
     WORST,
-    verdicts,
 )
 from robustnb.experiments.noise_optimization_counts import PAPER
 from robustnb.verdicts import Verdict
@@ -131,10 +130,6 @@ def test_every_claim_is_tried_every_way() -> None:
 @pytest.mark.parametrize("number", range(1, 15))
 def test_another_profile_is_said(number: int) -> None:
     assert judge(number, profile="laptop").reason.startswith("At profile laptop, ")
-
-
-def test_nothing_is_decided_from_nothing() -> None:
-    assert {verdict.answer for verdict in verdicts([])} == {"not run"}
 
 
 def without(*names: str) -> Changes:

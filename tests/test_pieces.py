@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import itertools
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from types import ModuleType
 import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor
+from PIL import Image
 
 from robustnb.experiments import pieces
 from robustnb.experiments.pieces import Piece, finish, result
@@ -24,6 +26,7 @@ PACKAGE = {
 
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -42,6 +45,21 @@ def measure(folder, number, deadly=False):
         (Path(folder) / "died").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return tools.factor * number
+
+
+@dataclass(frozen=True)
+class Training:
+    dataset: str
+
+
+@dataclass(frozen=True)
+class Study:
+    folder: str
+    training: Training
+
+
+def study(study):
+    return measure(study.folder, 1)
 
 
 def threads():
@@ -162,6 +180,22 @@ def test_changed_code_is_run_and_changed_words_are_not(
     path.write_text(path.read_text().replace(old, new))
     run(measurements(laboratory, 1))
     assert calls(laboratory) == ([1, 1] if anew else [1])
+
+
+def test_other_data_under_the_same_name_are_other_pieces(
+    laboratory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = work()
+    study = module.Study(str(laboratory), module.Training("mnist"))
+    for shade in (0, 255, 0):
+        monkeypatch.setenv("ROBUSTNB_DATA", str(laboratory / f"shade {shade}"))
+        for split, label in itertools.product(("train", "test"), ("0", "1")):
+            folder = laboratory / f"shade {shade}" / "mnist" / split / label
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in range(6):
+                Image.new("L", (28, 28), shade).save(folder / f"{number}.png")
+        assert result(Piece(module.study, (study,))) == 10
+    assert calls(laboratory) == [1, 1]
 
 
 def test_the_dearest_go_first(laboratory: Path) -> None:

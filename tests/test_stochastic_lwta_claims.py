@@ -21,7 +21,6 @@ from robustnb.experiments.stochastic_lwta_claims import (
     WITH_NOISE,
     WITHOUT_NOISE,
     WORST,
-    verdicts,
 )
 from robustnb.verdicts import Verdict
 
@@ -157,10 +156,6 @@ def test_a_missing_cell_is_named(number: int, missing: Key) -> None:
     verdict = judge(number, {missing: None})
     assert verdict.answer == "not run"
     assert verdict.reason == f"Not measured yet: table {', '.join(missing)}."
-
-
-def test_without_rows_nothing_is_decided() -> None:
-    assert {verdict.answer for verdict in verdicts([])} == {"not run"}
 
 
 def test_names_are_those_of_the_tables() -> None:

@@ -39,6 +39,11 @@ def test_without_rows_every_claim_is_not_run(paper: str) -> None:
     assert all(v.reason.endswith(".") for v in found)
 
 
+def test_an_unknown_paper_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^'bank' is no paper: did you mean 'bang'\?$"):
+        verdicts("bank", [])
+
+
 def test_each_claim_is_decided_at_the_most_thorough_profile_that_can(book: Path) -> None:
     def reasons() -> dict[str, str]:
         return {verdict.id: verdict.reason for verdict in best_verdicts(PAPER, book)}

@@ -6,13 +6,15 @@ Beside the paper's two tables they read tables of our own, those about CIFAR-10 
 """
 
 import re
-from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
-from robustnb.results import Row, published
-from robustnb.verdicts import Answer, Finding, Measured, NotMeasured, Quantity, Verdict, claim
+from robustnb import results
+from robustnb.results import published
+from robustnb.verdicts import Answer, Finding, Measured, NotMeasured, Quantity, claim, graded
 
 PAPER = "bang"
+_printed = partial(results.printed, PAPER)
 PLAIN = "R0"
 COUNTED = "cross-entropy, p = 1 counted as failed: success"
 MARGIN = "margin: success"
@@ -79,7 +81,7 @@ def hot_cold_images_become_visible(measured: Measured) -> Finding:
         f"Linf changes by {claimed:.2f}; with weights of 1 and -1, which no offset of the logits "
         f"can turn round, it changes by {unit}."
     )
-    answer = _both(printed.mean >= claimed / 2, unit.mean >= claimed / 2)
+    answer = graded(printed.mean >= claimed / 2, unit.mean >= claimed / 2)
     return Finding(answer, reason, {"printed": printed.mean, "unit weights": unit.mean})
 
 
@@ -117,7 +119,7 @@ def overhead_is_negligible(measured: Measured) -> Finding:
     """Divide the time of a training step with BANG by that of a plain one."""
     ratio = measured("cost", "training step", "ratio")
     reason = f"a training step with BANG takes {ratio} times as long as a plain one."
-    answer = _both(ratio.mean <= MODERATE, ratio.mean <= NEGLIGIBLE)
+    answer = graded(ratio.mean <= MODERATE, ratio.mean <= NEGLIGIBLE)
     return Finding(answer, reason, {"ratio": ratio.mean})
 
 
@@ -133,11 +135,6 @@ CLAIMS = (
 )
 
 
-def verdicts(rows: Sequence[Row]) -> list[Verdict]:
-    """Return the verdicts on BANG-1 to BANG-8 from the rows of one profile."""
-    return [decide(rows) for decide in CLAIMS]
-
-
 def _fgs(measured: Measured, table: str, where: str) -> Finding:
     name = _compared(table)
     plain, balanced = (measured(table, network, "FGS rate") for network in (PLAIN, name))
@@ -149,7 +146,7 @@ def _fgs(measured: Measured, table: str, where: str) -> Finding:
         f"saturate it is {margin}%."
     )
     falls = counted.mean <= low
-    answer = _both(falls, falls and max(balanced.mean, margin.mean) <= low)
+    answer = graded(falls, falls and max(balanced.mean, margin.mean) <= low)
     numbers = {"R0": plain.mean, "BANG": balanced.mean}
     return Finding(answer, reason, numbers | {"counted": counted.mean, "margin": margin.mean})
 
@@ -171,7 +168,7 @@ def _noise(
         f"clipped to 0 to 255 it is {clipped[0]}% and {clipped[1]}%."
     )
     half = fall.mean >= (claimed[0] - claimed[1]) / 2
-    answer = _both(fall.mean > (fall.spread or 0), half)
+    answer = graded(fall.mean > (fall.spread or 0), half)
     return Finding(answer, reason, {"R0": plain.mean, "BANG": balanced.mean, "fall": fall.mean})
 
 
@@ -208,18 +205,8 @@ def _balanced(table: str) -> list[str]:
     return [name for name in names if name.startswith("B")]
 
 
-def _printed(table: str, row: str, column: str) -> float:
-    cells = {(c["row"], c["column"]): c["value"] for c in published(PAPER, table)}
-    return float(cells[row, column])
-
-
 def _label(name: str) -> str:
     return name.partition(" ")[0]
-
-
-def _both(first: bool, second: bool) -> Answer:
-    answers: tuple[Answer, ...] = ("does not hold", "holds in part", "holds")
-    return answers[first + second]
 
 
 def _share(number: int, of: int) -> Answer:

@@ -8,12 +8,14 @@ test", column "ensemble N=100") and `controls` (rows "plain, ..." and "mean weig
 
 import statistics
 from collections.abc import Collection, Sequence
+from functools import partial
 from itertools import product
 
-from robustnb.results import Row, published
-from robustnb.verdicts import Answer, Finding, Measured, NotMeasured, Quantity, Verdict, claim
+from robustnb import results
+from robustnb.verdicts import Answer, Finding, Measured, NotMeasured, Quantity, claim, graded
 
 PAPER = "bayesian-weight-sampling"
+_printed = partial(results.printed, PAPER)
 RHOS = ("-30", "-10", "-4", "-3", "-2.5", "-2", "-1.5")
 LAMBDAS = ("0", "1e-4", "1e-2", "1")
 BAYESIAN = tuple(f"bayesian rho_init={rho}" for rho in RHOS)
@@ -38,7 +40,7 @@ def clean_accuracy_falls(measured: Measured) -> Finding:
         f"{ours[-1]:.2f}% where the paper has {paper[0]:.2f}% to {paper[-1]:.2f}%, so the ends are "
         f"{'within' if off <= TOLERANCE else 'not within'} {TOLERANCE} points."
     )
-    answer = _both(same_slope, off <= TOLERANCE) if same_slope else "does not hold"
+    answer = graded(same_slope, off <= TOLERANCE) if same_slope else "does not hold"
     return Finding(answer, reason, {"first": ours[0], "last": ours[-1], "slope": _slope(ours)})
 
 
@@ -77,7 +79,7 @@ def concave_in_rho(measured: Measured) -> Finding:
         f"the maximum is at {_setting(best)}, {rises[0]} points above rho_init=-30 and "
         f"{rises[1]} above rho_init=-1.5{_unknown_spread(rises[0])}."
     )
-    answer = _both(best in BAYESIAN[2:4], clear)
+    answer = graded(best in BAYESIAN[2:4], clear)
     return Finding(answer, reason, {"rise": rises[0].mean, "fall": rises[1].mean})
 
 
@@ -144,7 +146,7 @@ def half_the_weights_are_free(measured: Measured) -> Finding:
         f"against our unpruned ensemble of 100, half the weights change clean accuracy by {clean} "
         f"and perturbed accuracy by {perturbed} points; {_four_points()}."
     )
-    answer = _both(abs(clean.mean) <= TOLERANCE, abs(perturbed.mean) <= TOLERANCE)
+    answer = graded(abs(clean.mean) <= TOLERANCE, abs(perturbed.mean) <= TOLERANCE)
     return Finding(answer, reason, {"clean": clean.mean, "perturbed": perturbed.mean})
 
 
@@ -176,7 +178,7 @@ def diversity_explains_the_margin(measured: Measured) -> Finding:
     if margin.mean <= 0:
         return Finding("does not hold", reason, numbers)
     left = [quantity.mean >= margin.mean / 2 for quantity in (trained, sampled)]
-    return Finding(_both(*left), reason, numbers)
+    return Finding(graded(*left), reason, numbers)
 
 
 CLAIMS = (
@@ -192,16 +194,6 @@ CLAIMS = (
     a_quarter_of_the_weights_wins,
     diversity_explains_the_margin,
 )
-
-
-def verdicts(rows: Sequence[Row]) -> list[Verdict]:
-    """Return the verdicts on BWS-1 to BWS-11 from the rows of one profile."""
-    return [decide(rows) for decide in CLAIMS]
-
-
-def _printed(table: str, row: str, column: str) -> float:
-    cells = {(c["row"], c["column"]): c["value"] for c in published(PAPER, table)}
-    return float(cells[row, column])
 
 
 def _block(
@@ -287,11 +279,6 @@ def _setting(column: str) -> str:
 
 def _unknown_spread(quantity: Quantity) -> str:
     return " (one seed, so its spread is unknown)" if quantity.spread is None else ""
-
-
-def _both(first: bool, second: bool) -> Answer:
-    answers: tuple[Answer, ...] = ("does not hold", "holds in part", "holds")
-    return answers[first + second]
 
 
 def _share(sets: int) -> Answer:

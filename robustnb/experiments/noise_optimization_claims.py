@@ -16,7 +16,6 @@ from robustnb.experiments.noise_optimization_counts import (
     Cells,
     Count,
     answer_for,
-    both,
     count_won,
     gain,
     is_better,
@@ -27,7 +26,7 @@ from robustnb.experiments.noise_optimization_counts import (
     settled,
     unsettled,
 )
-from robustnb.results import Row, published
+from robustnb.results import published
 from robustnb.verdicts import (
     Answer,
     Finding,
@@ -35,8 +34,8 @@ from robustnb.verdicts import (
     NotMeasured,
     Quantity,
     Undecided,
-    Verdict,
     claim,
+    graded,
 )
 
 WHITE_BOX = ("white-box FGSM", "white-box L-BFGS", "white-box PGD")
@@ -72,7 +71,7 @@ def gradient_is_delta_times_epsilon(measured: Measured) -> Finding:
         f"differences by {errors[1]:.1e} of the largest gradient, where rounding allows {EXACT:g}."
     )
     numbers = dict(zip(("autograd", "central differences"), errors, strict=True))
-    return Finding(both(*(error < EXACT for error in errors)), reason, numbers)
+    return Finding(graded(*(error < EXACT for error in errors)), reason, numbers)
 
 
 @claim("NO-2")
@@ -145,7 +144,7 @@ def sigmoid_gains_more_than_relu(measured: Measured) -> Finding:
         f"the sigmoid network gains more in {gains} of 10 columns and is the better one in "
         f"{better}; in the paper's own Table 3 it is better in all and gains more in {paper}."
     )
-    answer = both(2 * gains > len(COLUMNS), 2 * better.won > len(COLUMNS))
+    answer = graded(2 * gains > len(COLUMNS), 2 * better.won > len(COLUMNS))
     if answer == "holds" and gains + better.won < 2 * len(COLUMNS):
         answer = "holds in part"
     return Finding(answer, reason, {"gains more": gains, "better": better.won})
@@ -182,7 +181,7 @@ def noise_costs_nearly_nothing(measured: Measured) -> Finding:
         f"more than {MUCH:g} is much."
     )
     worst = times[dearest].mean
-    answer = both(worst <= MUCH, worst <= NEARLY_NONE)
+    answer = graded(worst <= MUCH, worst <= NEARLY_NONE)
     return Finding(answer, reason, {"times": worst})
 
 
@@ -251,11 +250,6 @@ CLAIMS = (
     noise_helps_on_tiny_imagenet,
     saliency_maps_are_clearer,
 )
-
-
-def verdicts(rows: Sequence[Row]) -> list[Verdict]:
-    """Return the verdicts on NO-1 to NO-14 from the rows of one profile."""
-    return [decide(rows) for decide in CLAIMS]
 
 
 def _named(measured: Measured, pairs: Sequence[list[str] | tuple[str, ...]]) -> str:

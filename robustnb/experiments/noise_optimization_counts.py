@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
-from robustnb.results import published
+from robustnb import results
 from robustnb.verdicts import Answer, Measured, NotMeasured, Quantity, Undecided
 
 PAPER = "noise-optimization"
+printed = partial(results.printed, PAPER)
 ANSWERS: tuple[Answer, ...] = ("does not hold", "holds in part", "holds")
 
 # The table, the network without noise and the one with noise.
@@ -89,17 +91,6 @@ def answer_for(won: int, total: int) -> Answer:
     if won == total:
         return "holds"
     return "holds in part" if won and 2 * won >= total else "does not hold"
-
-
-def both(first: bool, second: bool) -> Answer:
-    """Hold if both are true, in part if one is."""
-    return ANSWERS[first + second]
-
-
-def printed(table: str, row: str, column: str) -> float:
-    """Return a published value."""
-    cells = {(c["row"], c["column"]): c["value"] for c in published(PAPER, table)}
-    return float(cells[row, column])
 
 
 def printed_gain(architecture: Architecture, column: str) -> float:

@@ -2,11 +2,12 @@
 
 import ast
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from joblib import hash as digest_of
 from tqdm.auto import tqdm
 
 from robustnb.cache import cache_folder
+from robustnb.data import load
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Piece:
 
 
 def result(piece: Piece) -> Any:
-    """Return what the piece's call returns, from the disk if it ran before with the same code.
+    """Return what the call returns, from the disk if it ran before with this code and data.
 
     Raises OSError if it cannot be stored; how far a training was is then still there.
     """
@@ -89,21 +91,43 @@ def _kept() -> Any:
 
 
 def _call(piece: Piece) -> tuple[Callable[..., Any], tuple[Any, ...], str]:
-    return piece.function, piece.arguments, _code_digest(piece.function.__module__)
+    data = sorted(set(_data_digests(piece.arguments)))
+    stamp = " ".join([_code_digest(piece.function.__module__), *data])
+    return piece.function, piece.arguments, stamp
 
 
-def _computed(function: Callable[..., Any], arguments: tuple[Any, ...], code: str) -> Any:
+def _data_digests(value: Any) -> Iterator[str]:
+    """Yield the digests of the data sets that dataclasses name in a field `dataset`."""
+    if isinstance(value, tuple):
+        for part in value:
+            yield from _data_digests(part)
+    elif is_dataclass(value):
+        for field in fields(value):
+            inner = getattr(value, field.name)
+            if field.name == "dataset":
+                yield _data_digest(inner, os.environ.get("ROBUSTNB_DATA"))
+            else:
+                yield from _data_digests(inner)
+
+
+@cache
+def _data_digest(dataset: str, folder: str | None) -> str:
+    # `folder` is there for the cache: two folders may hold different data under one name.
+    return load(dataset).digest
+
+
+def _computed(function: Callable[..., Any], arguments: tuple[Any, ...], stamp: str) -> Any:
     # When a line of this function changes, joblib forgets the results of all versions.
-    return _compute(function, arguments, code)
+    return _compute(function, arguments, stamp)
 
 
-def _compute(function: Callable[..., Any], arguments: tuple[Any, ...], code: str) -> Any:
-    with _one_thread(), _resumable(_progress(function, arguments, code)):
+def _compute(function: Callable[..., Any], arguments: tuple[Any, ...], stamp: str) -> Any:
+    with _one_thread(), _resumable(_progress(function, arguments, stamp)):
         return function(*arguments)
 
 
-def _progress(function: Callable[..., Any], arguments: tuple[Any, ...], code: str) -> Path:
-    return cache_folder() / "unfinished" / digest_of((function, arguments, code))
+def _progress(function: Callable[..., Any], arguments: tuple[Any, ...], stamp: str) -> Path:
+    return cache_folder() / "unfinished" / digest_of((function, arguments, stamp))
 
 
 @contextmanager

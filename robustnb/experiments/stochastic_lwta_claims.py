@@ -6,10 +6,8 @@ report's architecture) and "attacks on PNI" (within the ball of the training), "
 (more steps of the same PGD), "calibration" and "cost".
 """
 
-from collections.abc import Iterable, Sequence
-
-from robustnb.results import Row, published
-from robustnb.verdicts import Answer, Finding, Measured, Quantity, Verdict, claim
+from robustnb.results import published
+from robustnb.verdicts import Finding, Measured, Quantity, claim, graded
 
 PAPER = "stochastic-lwta"
 REGULAR, LWTA = "Regular training", "Stochastic LWTA"
@@ -40,7 +38,7 @@ def regular_training_is_not_robust(measured: Measured) -> Finding:
         f"of {natural}%, regular training keeps {pgd}% under PGD and {fgsm}% under FGSM, where "
         f"guessing has {GUESSING:g}%."
     )
-    answer = _graded([pgd.mean < GUESSING, fgsm.mean < GUESSING])
+    answer = graded(pgd.mean < GUESSING, fgsm.mean < GUESSING)
     return Finding(answer, reason, {"PGD": pgd.mean, "FGSM": fgsm.mean})
 
 
@@ -63,7 +61,7 @@ def mixtures_do_not_help_against_pgd(measured: Measured) -> Finding:
         f"minibatch keeps {tuned}% with three."
     )
     numbers = {"gain": most.mean, "ten steps": longer.mean, "PGD training": tuned.mean}
-    return Finding(_graded(small), reason, numbers)
+    return Finding(graded(*small), reason, numbers)
 
 
 @claim("LWTA-3")
@@ -81,7 +79,7 @@ def noise_injection_lifts_the_mixture(measured: Measured) -> Finding:
         f"of our attacks, averaged gradients among them, by {worst}."
     )
     numbers = {name: lift.mean for name, lift in lifts.items()} | {WORST: worst.mean}
-    answer = _graded(value > TOLERANCE for value in numbers.values())
+    answer = graded(*(value > TOLERANCE for value in numbers.values()))
     return Finding(answer, reason, numbers)
 
 
@@ -102,7 +100,7 @@ def stochastic_lwta_is_best(measured: Measured) -> Finding:
         first, last, plain = _under_attack(measured, DEEP)
         reason = f"{reason[:-1]}; with the report's architecture {first}%, {last}% and {plain}%."
         survives &= last.mean > plain.mean
-    answer = _graded([tops, unmasked]) if survives else "does not hold"
+    answer = graded(tops, unmasked) if survives else "does not hold"
     numbers = {SINGLE: single.mean, WORST: worst.mean, "PGD training": tuned.mean}
     return Finding(answer, reason, numbers)
 
@@ -119,7 +117,7 @@ def it_is_rarely_confident(measured: Measured) -> Finding:
         f"{confident}% of the answers (calibration error {error}); over all ten classes the mean "
         f"is {average}, as it is for any network."
     )
-    answer = _graded([answered.mean <= 0.2, confident.mean < 50])
+    answer = graded(answered.mean <= 0.2, confident.mean < 50)
     return Finding(answer, reason, {"answer": answered.mean, "above 0.5": confident.mean})
 
 
@@ -138,7 +136,7 @@ def inference_is_slow(measured: Measured) -> Finding:
         f"{MILLISECONDS:g} ms is within a factor of 2, and slow is {SLOW} times ReLU, alone."
     )
     near = MILLISECONDS / 2 <= one <= 2 * MILLISECONDS
-    return Finding(_graded([near, one >= SLOW * plain]), reason, {LWTA: one, "ReLU": plain})
+    return Finding(graded(near, one >= SLOW * plain), reason, {LWTA: one, "ReLU": plain})
 
 
 CLAIMS = (
@@ -149,11 +147,6 @@ CLAIMS = (
     it_is_rarely_confident,
     inference_is_slow,
 )
-
-
-def verdicts(rows: Sequence[Row]) -> list[Verdict]:
-    """Return the verdicts on LWTA-1 to LWTA-6 from the rows of one profile."""
-    return [decide(rows) for decide in CLAIMS]
 
 
 def _best(measured: Measured, column: str) -> str:
@@ -177,11 +170,3 @@ def _strongest(measured: Measured) -> str:
     """Name the attack that leaves Stochastic LWTA least."""
     rows = [row for row in measured.rows_of("attacks on LWTA") if row != WORST]
     return min(rows, key=lambda row: measured("attacks on LWTA", row, LWTA).mean)
-
-
-def _graded(conditions: Iterable[bool]) -> Answer:
-    """Hold if all conditions do, and in part if any does."""
-    found = list(conditions)
-    if all(found):
-        return "holds"
-    return "holds in part" if any(found) else "does not hold"
