@@ -9,12 +9,12 @@ from torch.nn import functional as F
 
 from robustnb.defenses.bayesian import mean_network
 from robustnb.experiments import bayesian_weight_sampling_choices as choices
-from robustnb.experiments.bayesian_weight_sampling_controls import variational_network
 from robustnb.experiments.bayesian_weight_sampling_pieces import (
     DEFENDER,
     PIXEL_RANGE,
     Protocol,
     Training,
+    variational_network,
 )
 from robustnb.models import fully_connected, predict
 from robustnb.randomness import seeded

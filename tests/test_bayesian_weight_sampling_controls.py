@@ -10,7 +10,12 @@ from torch.nn import functional as F
 
 from robustnb.defenses.bayesian import bayesian_layers, mean_network
 from robustnb.experiments import bayesian_weight_sampling_controls as controls
-from robustnb.experiments.bayesian_weight_sampling_pieces import DEFENDER, PIXEL_RANGE, Protocol
+from robustnb.experiments.bayesian_weight_sampling_pieces import (
+    DEFENDER,
+    PIXEL_RANGE,
+    Protocol,
+    variational_network,
+)
 from robustnb.models import fully_connected, predict
 from robustnb.randomness import seeded
 
@@ -25,7 +30,7 @@ def plain_copy(variational: nn.Sequential) -> nn.Sequential:
 
 
 def test_a_copy_of_the_means_is_the_network_without_noise() -> None:
-    variational = controls.variational_network(-3.0, seed=1)
+    variational = variational_network(-3.0, seed=1)
     without_noise = predict(mean_network(variational), IMAGES)
     torch.testing.assert_close(predict(plain_copy(variational), IMAGES), without_noise)
 
@@ -35,7 +40,7 @@ def test_one_step_of_the_control_is_one_step_of_the_variational_network() -> Non
     protocol = Protocol()
     size = len(IMAGES)
     protocol = replace(protocol, bayesian=replace(protocol.bayesian, batch_size=size))
-    variational = controls.variational_network(-3.0, seed=1)
+    variational = variational_network(-3.0, seed=1)
     plain = plain_copy(variational)
     for layer in bayesian_layers(variational):
         layer.rho.data.fill_(-torch.inf)
@@ -61,7 +66,7 @@ def test_the_variational_network_is_the_one_that_is_trained(
         work, "train_network", lambda training, model, *_: started.append(copy.deepcopy(model))
     )
     work.train_bayesian(work.Training("digits", lr=1e-4), -3.0, 5)
-    expected = controls.variational_network(-3.0, seed=5).state_dict()
+    expected = variational_network(-3.0, seed=5).state_dict()
     for name, tensor in started[0].state_dict().items():
         assert torch.equal(tensor, expected[name])
 

@@ -9,10 +9,7 @@ from torch import nn
 
 from robustnb.data import load
 from robustnb.defenses.bayesian import BayesianLinear, NegativeELBO
-from robustnb.experiments.bayesian_weight_sampling_controls import (
-    Initialisation,
-    variational_network,
-)
+from robustnb.experiments.bayesian_weight_sampling_controls import Initialisation
 from robustnb.experiments.bayesian_weight_sampling_pieces import (
     DEFENDER,
     PIXEL_RANGE,
@@ -28,6 +25,7 @@ from robustnb.experiments.bayesian_weight_sampling_pieces import (
     perturbed_piece,
     score_draws,
     train_network,
+    variational_network,
 )
 from robustnb.experiments.pieces import Piece, result
 from robustnb.models import fully_connected

@@ -28,10 +28,10 @@ from robustnb.experiments.bayesian_weight_sampling_pieces import (
     perturbed_piece,
     plain_piece,
     train_network,
+    variational_network,
 )
 from robustnb.experiments.pieces import Piece, result
 from robustnb.models import fully_connected
-from robustnb.randomness import initial_weights
 from robustnb.training import RegularizedCrossEntropy, score_accuracy
 
 MEAN_WEIGHTS = "mean weights"
@@ -99,13 +99,6 @@ def train_control(control: Control, seed: int) -> Trained:
     copy_means(variational_network(TABLE_RHO_INIT, seed), model)
     loss = RegularizedCrossEntropy(float(control.strength))
     return train_network(control.training, model, loss, score_accuracy, seed)
-
-
-def variational_network(rho_init: float, seed: int) -> nn.Sequential:
-    """Return the variational network before its training, the same for the same seed."""
-    with initial_weights(seed):
-        layer = partial(BayesianLinear, rho_init=rho_init)
-        return fully_connected(DEFENDER, scale=PIXEL_RANGE, layer=layer)
 
 
 def copy_means(variational: nn.Sequential, plain: nn.Sequential) -> None:

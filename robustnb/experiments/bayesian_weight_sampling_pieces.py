@@ -121,12 +121,16 @@ def train_plain(training: Training, name: str, strength: str, seed: int) -> Trai
 
 def train_bayesian(training: Training, rho_init: float, seed: int) -> Trained:
     """Train the variational network from a constant rho_init (section 3.2)."""
-    with initial_weights(seed):
-        layer = partial(BayesianLinear, rho_init=rho_init)
-        model = fully_connected(DEFENDER, scale=PIXEL_RANGE, layer=layer)
     images, _ = load(training.dataset).split("train")
     loss = NegativeELBO(num_batches=math.ceil(len(images) / training.batch_size))
-    return train_network(training, model, loss, score_draws, seed)
+    return train_network(training, variational_network(rho_init, seed), loss, score_draws, seed)
+
+
+def variational_network(rho_init: float, seed: int) -> nn.Sequential:
+    """Return the variational network before its training, the same for the same seed."""
+    with initial_weights(seed):
+        layer = partial(BayesianLinear, rho_init=rho_init)
+        return fully_connected(DEFENDER, scale=PIXEL_RANGE, layer=layer)
 
 
 def score_draws(model: nn.Module, images: Tensor, labels: Tensor) -> float:
