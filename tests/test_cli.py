@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 
 from robustnb import cli, reproduction
 from robustnb.results import published
+from robustnb.training import TrainingDiverged
 
 README = (cli.ROOT / "README.md").read_text(encoding="utf-8")
 LOCK = (cli.ROOT / "requirements.txt").read_text(encoding="utf-8")
@@ -161,6 +162,18 @@ def test_bad_input_gets_one_sentence(arguments: list[str], sentence: str, run: R
     assert result.exit_code == 1
     assert sentence in result.output
     assert len(result.output.splitlines()) == 1
+
+
+def test_a_training_that_diverges_is_one_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*_: object, **__: object) -> None:
+        raise TrainingDiverged("The loss is nan at step 2.")
+
+    monkeypatch.setattr(reproduction, "reproduce", diverge)
+    result = run("reproduce", "bang")
+    assert result.exit_code == 1
+    assert result.output == "Error: The loss is nan at step 2.\n"
 
 
 def test_reproduce_stores_what_was_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
