@@ -85,7 +85,9 @@ def corrupt(
     if severity not in range(1, 6):
         raise ValueError(f"severity is {severity!r}: it must be 1, 2, 3, 4 or 5.")
     _check_images(images)
-    return CORRUPTIONS[name](images, constants or constants_for(images), severity - 1, generator)
+    return CORRUPTIONS[name](
+        images, constants or constants_for(images), int(severity) - 1, generator
+    )
 
 
 def gaussian_noise(
@@ -196,8 +198,11 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 def _check_images(images: Tensor) -> None:
-    if images.dim() != 4:
-        raise ValueError(f"images have shape {tuple(images.shape)}: corruptions take (N, C, H, W).")
+    if images.dim() != 4 or not images.is_floating_point():
+        raise ValueError(
+            f"images are {images.dtype} of shape {tuple(images.shape)}: corruptions take "
+            "(N, C, H, W) of a floating type."
+        )
     if images.numel() and not (images.min() >= 0 and images.max() <= 1):  # nor NaN
         raise ValueError(
             f"pixels range from {images.min():.3g} to {images.max():.3g}: corruptions take images "

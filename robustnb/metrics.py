@@ -11,16 +11,22 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
 
     Raises ValueError unless there is a label for each row of logits.
     """
+    check_labels(logits, labels)
+    return (logits.argmax(-1) == labels).float().mean().item()
+
+
+def check_labels(logits: Tensor, labels: Tensor) -> None:
+    """Raise ValueError unless there is a label (N,) for each row of logits (..., N, classes)."""
     if labels.shape != logits.shape[-2:-1]:
         raise ValueError(
             f"labels have shape {tuple(labels.shape)} for logits of shape {tuple(logits.shape)}: "
             "it takes one label for each row of logits."
         )
-    return (logits.argmax(-1) == labels).float().mean().item()
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
     """Return how far the best wrong logit lies above the label's (N,): positive means fooled."""
+    check_labels(logits, labels)
     right = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     wrong = logits.scatter(-1, labels.unsqueeze(-1), -math.inf).amax(-1)
     return wrong - right
@@ -33,8 +39,11 @@ def distortion(perturbations: Tensor) -> Tensor:
 
 def wilson_interval(share: float, num_images: int, z: float = 1.96) -> tuple[float, float]:
     """Return the Wilson interval of a share measured on `num_images` images (95% at z = 1.96)."""
-    if num_images < 1:
-        raise ValueError(f"num_images is {num_images}: it must be at least 1.")
+    if num_images < 1 or not 0 <= share <= 1:
+        raise ValueError(
+            f"num_images is {num_images} and share {share}: an interval needs one image or more, "
+            "and a share from 0 to 1."
+        )
     centre = share + z**2 / (2 * num_images)
     spread = z * math.sqrt(share * (1 - share) / num_images + (z / (2 * num_images)) ** 2)
     scale = 1 + z**2 / num_images
@@ -48,6 +57,7 @@ def reliability(
 
     Returns a row per bin that is not empty: `confidence` and `accuracy` (means), `share` of images.
     """
+    check_labels(probabilities, labels)
     confidence, predicted = probabilities.max(-1)
     correct = (predicted == labels).float()
     bins = (confidence * num_bins).long().clamp(max=num_bins - 1)

@@ -51,7 +51,8 @@ def fully_connected(
 def copied(model: nn.Module) -> nn.Module:
     """Return a copy of `model` without what its layers remember of a pass in training mode."""
     attributes = (value for module in model.modules() for value in vars(module).values())
-    forgotten = {id(value): None for value in attributes if isinstance(value, Tensor)}
+    results = (value for value in attributes if isinstance(value, Tensor) and not value.is_leaf)
+    forgotten = {id(value): None for value in results}
     return copy.deepcopy(model, forgotten)
 
 

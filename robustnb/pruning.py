@@ -5,12 +5,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from robustnb.defenses.bayesian import bayesian_layers
+from robustnb.defenses.bayesian import NO_BAYESIAN_LAYERS, bayesian_layers
 from robustnb.models import copied
 
 
 def signal_to_noise(model: nn.Module) -> Tensor:
     """Return |mu| / sigma of every weight and bias of the network, in one flat tensor."""
+    if not bayesian_layers(model):
+        raise ValueError(NO_BAYESIAN_LAYERS)
     ratios = [(layer.mu.abs() / layer.sigma).flatten() for layer in bayesian_layers(model)]
     # A weight that is 0 without noise (pruned before) carries no signal: 0 / 0 counts as 0.
     return torch.cat(ratios).nan_to_num(nan=0.0, posinf=torch.inf)
@@ -21,6 +23,8 @@ def prune(model: nn.Module, rate: float) -> nn.Module:
 
     The order is over the whole network. A removed weight is exactly 0 on every pass: mu = 0 and
     sigma = 0; the paper does not say whether its noise goes too, but a smaller network has none.
+    Training goes on from there with means that may grow back. Raises ValueError for a network
+    without Bayesian layers.
     """
     if not 0 <= rate <= 1:
         raise ValueError(f"rate is {rate}: it must be between 0 (keep all) and 1 (remove all).")

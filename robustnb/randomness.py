@@ -15,7 +15,12 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
 
 def stochastic_layers(model: nn.Module) -> list[Any]:
     """Return the layers of `model` that draw noise: those with an attribute `generator`."""
-    return [layer for layer in model.modules() if hasattr(layer, "generator")]
+    # Not hasattr: a network may call one of its parts "generator".
+    return [
+        layer
+        for layer in model.modules()
+        if isinstance(getattr(layer, "generator", layer), torch.Generator | None)
+    ]
 
 
 @contextmanager

@@ -29,6 +29,11 @@ def smooth_grad(
             f"num_samples is {num_samples} and sigma is {sigma}: "
             "smooth_grad needs at least one sample and sigma of at least 0."
         )
+    if images.dim() != 4 or labels.shape != images.shape[:1]:
+        raise ValueError(
+            f"images have shape {tuple(images.shape)} and labels {tuple(labels.shape)}: "
+            "smooth_grad takes (N, C, H, W) and (N,)."
+        )
     total = torch.zeros_like(images)
     with evaluating(model), noise_from(model, generator):
         for _ in range(num_samples):
@@ -92,7 +97,7 @@ def _replaced(
     generator: torch.Generator | None,
 ) -> Tensor:
     """Return the label's probability while pixels of `before` become those of `after`."""
-    _check_maps(before, maps, steps)
+    _check_maps(before, labels, maps, steps)
     ranks = maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(1).view(maps.shape)
     columns = []
     with evaluating(model), torch.no_grad(), noise_from(model, generator):
@@ -103,7 +108,12 @@ def _replaced(
     return torch.cat(columns, 1)
 
 
-def _check_maps(images: Tensor, maps: Tensor, steps: int) -> None:
+def _check_maps(images: Tensor, labels: Tensor, maps: Tensor, steps: int) -> None:
+    if labels.shape != images.shape[:1]:
+        raise ValueError(
+            f"labels have shape {tuple(labels.shape)} for {len(images)} images: "
+            "a curve needs one label for each."
+        )
     if steps < 1:
         raise ValueError(f"steps is {steps}: a curve needs at least one.")
     if maps.shape != (len(images), *images.shape[2:]):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustnb.attacks.gradient import averaged_gradient
-from robustnb.metrics import margin
+from robustnb.metrics import check_labels, margin
 from robustnb.models import evaluating, predict
 
 BATCH = 250
@@ -17,6 +17,7 @@ def certain(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     Its cross-entropy is then exactly 0, and so are most of its gradients.
     """
     probabilities = F.softmax(predict(model, images, BATCH).float(), 1)
+    check_labels(probabilities, labels)
     return probabilities.gather(1, labels.unsqueeze(1)).squeeze(1) == 1
 
 

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -50,6 +51,8 @@ class RegularizedCrossEntropy:
         if not self.strength:
             return loss
         layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+        if not layers:
+            raise ValueError("the network has no nn.Linear, whose weights could be penalised.")
         penalty = torch.stack([m.weight.square().sum() / m.out_features for m in layers]).sum()
         return loss + self.strength * penalty
 
@@ -96,13 +99,15 @@ def fit(
     """
     _check_arguments(train, validation, batch_size, epochs)
     run = Run(model, optimizer, generator or torch.Generator().manual_seed(0), scheduler)
+    checkpoint = None if checkpoint is None else Path(checkpoint)
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
     bar = tqdm(total=epochs, initial=len(run.history), desc=description, disable=not progress)
     with bar, noise_from(model, run.generator):
         while not _finished(run.history, epochs, patience):
             started = time.perf_counter()
-            train_loss = _epoch(run, train, loss, batch_size)
+            with _own_draws(run):
+                train_loss = _epoch(run, train, loss, batch_size)
             accuracy_now = score(model, *validation)
             seconds = time.perf_counter() - started
             run.record(accuracy_now, train_loss=train_loss, seconds=seconds, **watch(model))
@@ -115,6 +120,14 @@ def fit(
         model.load_state_dict(run.best_weights)
     model.eval()
     return run.history
+
+
+@contextmanager
+def _own_draws(run: Run) -> Iterator[None]:
+    """Let layers that know no generator, such as nn.Dropout, draw the same after every stop."""
+    with torch.random.fork_rng():
+        torch.manual_seed(run.generator.initial_seed() + len(run.history))
+        yield
 
 
 def _epoch(run: Run, train: Split, loss: Loss, batch_size: int) -> float:

@@ -234,6 +234,12 @@ def test_minimum_norm_step_by_hand() -> None:
     torch.testing.assert_close(found.squeeze(), second)
 
 
+def test_no_images_are_attacked() -> None:
+    images, labels = batch(2)
+    for attack in (FGSM(0.1), PGD(0.1, 0.1, 2), PGD(0.1, 0.1, 2, norm="l2"), MinimumNorm()):
+        assert attack(network(PLAIN), images[:0], labels[:0]).shape == (0, *images.shape[1:])
+
+
 @pytest.mark.parametrize(
     ("call", "named"),
     [
@@ -253,6 +259,14 @@ def test_minimum_norm_step_by_hand() -> None:
         (
             lambda: FGSM(0.1)(network(PLAIN), torch.rand(2, 3, 2, 2), torch.zeros(3)),
             "one label per",
+        ),
+        (
+            lambda: FGSM(0.1)(network(PLAIN), torch.rand(2, 1, 4, 4), torch.zeros(2)),
+            "labels torch.float32",
+        ),
+        (
+            lambda: FGSM(0.1)(network(PLAIN), ZEROS.view(2, 1, 1, 1), ZEROS),
+            "images are torch.int64",
         ),
     ],
 )

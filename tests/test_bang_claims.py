@@ -51,6 +51,7 @@ def judge(
 
 CASES: list[tuple[int, Changes, str, str]] = [
     (1, {}, "holds", "Of 6 networks with BANG 6 are at most 0.1 points below R0 with the same"),
+    (1, {("1", "R1", "accuracy"): 99.1}, "holds", "R1, plain as well, -0."),
     (1, {("1", B4, "accuracy"): 99.0}, "holds in part", "B4 -0.16 ± 0.00"),
     (1, {("1", "R0", "accuracy"): 99.5}, "does not hold", "BANG 0 are"),
     (2, {}, "holds", "90.33 ± 0.00% of R0's images and 1.68 ± 0.00% of those of B1"),
@@ -59,6 +60,7 @@ CASES: list[tuple[int, Changes, str, str]] = [
     (2, {RATE: 82.5, ("fgs", COUNTED, B1): 60.0}, "does not hold", "60.00"),
     (3, {}, "holds", "95.00 ± 0.00% of the failures"),
     (3, {("fgs", BLANK, B1): 70.0}, "holds in part", "70.00"),
+    (3, {RATE: 90.0}, "holds in part", "of exactly 0, or 9.7% if a probability of exactly 1"),
     (3, {("fgs", BLANK, B1): 20.0}, "does not hold", "20.00"),
     (3, {RATE: 100.0, ("fgs", BLANK, B1): []}, "does not hold", "never fails on B1"),
     (4, {}, "holds", "Linf by 79.24 ± 0.00 pixels and PASS by -0.27"),
@@ -79,6 +81,7 @@ CASES: list[tuple[int, Changes, str, str]] = [
     ),
     (7, {}, "holds", "46.00 ± 0.00% of R0's answers and 39.10 ± 0.00% of those of B0"),
     (7, {CIFAR_NOISE: 44.0}, "holds in part", "44.00"),
+    (7, {("2", "R0", "accuracy"): 74.59}, "holds in part", "39.00 ± 0.00%; R0 is 5.0 points"),
     (7, {CIFAR_NOISE: 47.0}, "does not hold", "47.00"),
     (8, {}, "holds", "takes 1.10 ± 0.00 times as long"),
     (8, {("cost", "training step", "ratio"): 1.4}, "holds in part", "1.40"),

@@ -174,6 +174,17 @@ def test_negative_elbo_adds_its_share_of_the_complexity(likelihood, reduction) -
         torch.testing.assert_close(unweighted, F.cross_entropy(model(x), y, reduction=reduction))
 
 
+class Own(nn.Module):
+    """What a reader writes, whose softmax would run over images instead of classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = BayesianLinear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x).log_softmax(1)
+
+
 @pytest.mark.parametrize(
     ("call", "named"),
     [
@@ -187,6 +198,14 @@ def test_negative_elbo_adds_its_share_of_the_complexity(likelihood, reduction) -
                 nn.Sequential(BayesianLinear(4, 4), WinnerTakesAll(2)), torch.rand(1, 4), 2
             ),
             "WinnerTakesAll cannot be asked for many draws at once",
+        ),
+        (lambda: sample_logits(Own(), torch.rand(1, 4), 2), "Own cannot be asked for many"),
+        (
+            lambda: sample_logits(
+                nn.Sequential(nn.Flatten(), BayesianLinear(4, 4), nn.Flatten()),
+                *(torch.rand(1, 4), 2),
+            ),
+            "Flatten behind a Bayesian layer",
         ),
         (lambda: sample_logits(network(), torch.rand(1, 1, 2, 3), 0), "num_samples is 0"),
         (lambda: take_complexity(network()), "training mode"),

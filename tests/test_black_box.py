@@ -304,7 +304,10 @@ def test_transfer_is_the_attack_on_its_source() -> None:
         (lambda: Square(0.1, queries=0), "queries 0"),
         (lambda: Square(0.1, p_init=1.5), "p_init 1.5"),
         (lambda: Square(0.1, eot_samples=0), "eot_samples 0"),
-        (lambda: Square(0.1)(network(), torch.rand(2, 12), torch.zeros(2)), r"takes \(N, C, H, W"),
+        (
+            lambda: Square(0.1)(network(), torch.rand(2, 12), torch.zeros(2).long()),
+            r"takes \(N, C, H, W",
+        ),
         (lambda: Square(0.1)(network(), 255 * batch(2)[0], torch.zeros(2)), r"in \[0, 1"),
         (lambda: RandomNoise(0.1)(network(), batch(2)[0], torch.zeros(3)), "one label per"),
     ],

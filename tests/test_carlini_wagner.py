@@ -159,6 +159,8 @@ def test_what_is_misclassified_already_stays(trained) -> None:
     found = CarliniWagner()(model, images, (labels + 1) % 4)
     assert torch.equal(found, images)
     assert CarliniWagner()(model, images[:0], labels[:0]).shape == (0, 1, 4, 4)
+    followed = CarliniWagner(steps=2)(model, images.clone().requires_grad_(), labels)
+    assert torch.equal(followed, CarliniWagner(steps=2)(model, images, labels))
 
 
 @pytest.mark.parametrize("kind", LAYERS)

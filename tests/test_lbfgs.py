@@ -338,6 +338,14 @@ def test_its_passes_draw_noise_that_is_averaged() -> None:
         torch.testing.assert_close(ours, (images + step * gradient).clamp(0, 1))
 
 
+@pytest.mark.parametrize("attack", [LBFGS(), BatchLBFGS(0.5, 2)])
+def test_no_images_and_images_that_are_followed(attack) -> None:
+    model, (images, labels) = network(), batch(3)
+    assert attack(model, images[:0], labels[:0]).shape == (0, *images.shape[1:])
+    followed = attack(model, images.clone().requires_grad_(), labels)
+    assert torch.equal(followed.detach(), attack(model, images, labels))
+
+
 @pytest.mark.parametrize(
     ("call", "named"),
     [

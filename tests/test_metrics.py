@@ -94,6 +94,21 @@ def test_a_network_that_was_just_trained_can_be_copied() -> None:
     assert torch.equal(still(torch.ones(1, 1, 2, 3)), still(torch.ones(1, 1, 2, 3)))
 
 
+def test_a_copy_keeps_a_constant_of_the_network() -> None:
+    model = bayesian()
+    model.mean = torch.tensor(0.5)
+    assert torch.equal(mean_network(model).mean, model.mean)
+
+
+def test_a_pruned_network_can_be_trained_on() -> None:
+    model = prune(bayesian(), 0.5)
+    model(torch.rand(2, 1, 2, 3)).square().sum().backward()
+    for layer in bayesian_layers(model):
+        assert layer.mu.grad.isfinite().all()
+        assert (layer.rho.grad[layer.sigma == 0] == 0).all()
+        assert layer.rho.grad[layer.sigma > 0].ne(0).any()
+
+
 def test_pruning_everything_leaves_the_uniform_prediction() -> None:
     logits = predict(prune(bayesian(), 1.0), torch.rand(2, 1, 2, 3))
     assert torch.equal(logits, torch.zeros(2, 3))
@@ -104,7 +119,11 @@ def test_pruning_everything_leaves_the_uniform_prediction() -> None:
     [
         (lambda: prune(bayesian(), 1.5), "rate is 1.5"),
         (lambda: wilson_interval(0.5, 0), "num_images is 0"),
+        (lambda: wilson_interval(97.5, 1000), "share 97.5"),
+        (lambda: prune(fully_connected("FC-3"), 0.5), "no Bayesian layers"),
         (lambda: accuracy(torch.rand(3, 2), torch.zeros(3, 1)), "one label for each row"),
+        (lambda: margin(torch.rand(3, 2), torch.zeros(1).long()), "one label for each row"),
+        (lambda: reliability(torch.rand(3, 2), torch.zeros(1)), "one label for each row"),
     ],
 )
 def test_wrong_input_is_named(call, named: str) -> None:

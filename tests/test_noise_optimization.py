@@ -110,6 +110,16 @@ def test_a_plain_network_is_asked_once(cells: dict[Key, Row]) -> None:
     assert seed_0(cells, "3", PLAIN, "white-box FGSM") == pytest.approx(expected)
 
 
+def test_a_stranger_shares_no_seed_with_its_target(cells: dict[Key, Row]) -> None:
+    source, same = (work.asked(TINY, TINY.surrogate, seed) for seed in (work.stranger(0), 0))
+    for ours, theirs in zip(source.parameters(), same.parameters(), strict=True):
+        assert not torch.equal(ours, theirs)
+    images, labels = first()
+    attacked = FGSM(0.1)(source, images, labels)
+    expected = share_right(work.asked(TINY, PLAIN, 0)(attacked), labels)
+    assert seed_0(cells, "another seed", PLAIN, "black-box FGSM") == pytest.approx(expected)
+
+
 def test_both_readings_of_lbfgs_image_by_image(cells: dict[Key, Row]) -> None:
     model, (images, labels) = work.asked(TINY, "MLP ReLU", 0), first(6)
     least = [LBFGS()(model, *one) for one in zip(images.split(1), labels.split(1), strict=True)]
@@ -340,7 +350,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_rows(
     with pytest.raises(KeyboardInterrupt):
         measure((0,))
     again = measure((0,))
-    assert len(trainings) == 3 + 7 - 2 + 2  # two were kept, and two are trained by the code's way
+    assert len(trainings) == 3 + 8 - 2 + 2  # two were kept, and two are trained by the code's way
     assert {key(row): row["value"] for row in again} == {
         place: cells[place]["values"][0] for place in cells if place[0] == "3"
     }

@@ -161,6 +161,16 @@ def test_where_only_such_networks_are_open_the_claim_is_undecided() -> None:
     assert judge(14, without("ResNet")).answer == "not run"  # four of ten comparisons are missing
 
 
+def test_a_network_that_guesses_is_not_named_among_the_compared() -> None:
+    home, plain, best = "6", "ResNet34", "ResNet34-AN"
+    areas = ("deletion area", "insertion area")
+    lost: Changes = {("saliency", network, area): 0.5 for network in BEST for area in areas}
+    guessing: Changes = {(home, name, "clean"): 0.05 for name in (plain, best)}
+    reason = judge(14, lost | guessing).reason
+    assert "(1 more open)" in reason
+    assert best not in reason
+
+
 def test_what_is_missing_may_change_the_answer() -> None:
     verdict = judge(3, without("CNN", "ResNet"))
     assert verdict.answer == "not run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,17 @@ def scaled(model: nn.Module, scale: float) -> nn.Module:
     for layer in noise_layers(copied):
         layer.sigma.data *= scale
     return copied
+
+
+def test_it_answers_for_the_pixels_of_the_page_and_draws_from_nobody(
+    model: nn.Module, digits: tuple[Tensor, Tensor]
+) -> None:
+    images, labels = digits
+    between = (images + 0.4 / 255).clamp(max=1).double()
+    before = torch.get_rng_state()
+    shown = SigmaExplorer(copy.deepcopy(model).double(), between, labels)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert shown.fallback() == SigmaExplorer(model, images, labels).fallback()
 
 
 def settled(page: Page) -> str:

@@ -111,6 +111,14 @@ def test_every_draw_counts_whatever_the_batch() -> None:
         assert (counts.sum(1) == draws).all()
 
 
+def test_nothing_is_certified_about_nan() -> None:
+    model, (images, _) = linear(), batch(2)
+    model[-1].weight.data.fill_(torch.nan)
+    for call in (certify, smoothing.predict):
+        with pytest.raises(ValueError, match="logits are NaN"):
+            call(model, images, SIGMA)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [({"sigma": 0.0}, "sigma is 0.0"), ({"n": 0}, "draws 0"), ({"alpha": 1.0}, "alpha 1.0")],

@@ -13,7 +13,7 @@ from robustnb import training
 from robustnb.defenses.bayesian import BayesianLinear, NegativeELBO
 from robustnb.metrics import accuracy
 from robustnb.models import evaluating, fully_connected, predict
-from robustnb.randomness import noise_from, seeded
+from robustnb.randomness import noise_from, seeded, stochastic_layers
 from robustnb.training import RegularizedCrossEntropy, TrainingDiverged, cross_entropy, fit
 
 Split = tuple[Tensor, Tensor]
@@ -100,6 +100,20 @@ def test_an_interrupted_run_ends_with_the_same_bits(
         again.state_dict()["2.weight" if not bayesian else "2.mu"],
         whole.state_dict()["2.weight" if not bayesian else "2.mu"],
     )
+
+
+def test_layers_that_know_no_generator_draw_the_same_after_a_stop(tmp_path: Path) -> None:
+    def run(epochs: int, checkpoint: Path | None) -> Tensor:
+        model = nn.Sequential(nn.Flatten(), nn.Dropout(), network()[2:])
+        torch.manual_seed(epochs)  # what others have drawn before is no matter
+        before = torch.get_rng_state()
+        quiet(model, optimizer=sgd(model), epochs=epochs, patience=None, checkpoint=checkpoint)
+        assert torch.equal(torch.get_rng_state(), before)
+        return model[2][0].weight
+
+    path = tmp_path / "run.safetensors"
+    run(2, path)
+    assert torch.equal(run(4, path), run(4, None))
 
 
 def untimed(history: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -254,6 +268,14 @@ def test_evaluating_restores_every_module_s_own_mode() -> None:
     assert [module.training for module in model] == [True, False]
 
 
+def test_a_part_called_generator_draws_nothing() -> None:
+    model = nn.Module()
+    model.generator = nn.Linear(2, 2)
+    assert stochastic_layers(model) == []
+    with noise_from(model, seeded(0)):
+        assert isinstance(model.generator, nn.Linear)
+
+
 def test_noise_from_hands_the_generator_back() -> None:
     model, before = network(bayesian=True), seeded(0)
     model[2].generator = before
@@ -273,6 +295,7 @@ def test_noise_from_hands_the_generator_back() -> None:
         (lambda: fit(network(), (TRAIN[0], TRAIN[1][:3]), VALIDATION, optimizer=None), "3 labels"),
         (lambda: fit(network(), TRAIN, (TRAIN[0][:0], TRAIN[1][:0]), optimizer=None), "validation"),
         (lambda: quiet(network(), optimizer=None, epochs=0), "epochs 0"),
+        (lambda: RegularizedCrossEntropy(0.1)(nn.Flatten(), TRAIN[0], TRAIN[1]), "no nn.Linear"),
     ],
 )
 def test_wrong_input_is_named(call, named: str) -> None:

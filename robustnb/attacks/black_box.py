@@ -33,7 +33,7 @@ class RandomNoise:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        if self.eps < 0 or min(self.restarts, self.eot_samples) < 1:
+        if not self.eps >= 0 or min(self.restarts, self.eot_samples) < 1:
             raise ValueError(
                 f"eps is {self.eps}, restarts {self.restarts}, eot_samples {self.eot_samples}: "
                 "RandomNoise needs eps of at least 0, one restart and one pass or more."
@@ -93,7 +93,7 @@ class Square:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        if self.eps < 0 or min(self.queries, self.eot_samples) < 1 or not 0 < self.p_init <= 1:
+        if not self.eps >= 0 or min(self.queries, self.eot_samples) < 1 or not 0 < self.p_init <= 1:
             raise ValueError(
                 f"eps is {self.eps}, queries {self.queries}, p_init {self.p_init}, eot_samples "
                 f"{self.eot_samples}: Square needs eps of at least 0, one query and one pass or "

@@ -90,7 +90,7 @@ class CarliniWagner:
         self, model: nn.Module, images: Tensor, labels: Tensor, c: Tensor, closest: "_Closest"
     ) -> Tensor:
         """Descend from the images, offer what fools to `closest`, and say which succeeded (N,)."""
-        w = torch.atanh((2 * images - 1) * REACH)
+        w = torch.atanh((2 * images.detach() - 1) * REACH)
         adam, active = torch.optim.Adam([w], lr=self.lr), torch.arange(len(w), device=w.device)
         lowest = torch.full_like(c, torch.inf)
         before, succeeded = lowest.clone(), torch.zeros_like(c, dtype=torch.bool)

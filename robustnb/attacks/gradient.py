@@ -1,5 +1,6 @@
 """Attacks along the gradient: one step (FGSM) and many (PGD), within a ball around the image."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -163,12 +164,12 @@ def _in_ball(images: Tensor, eps: float, norm: Norm, generator: torch.Generator 
         return torch.empty_like(images).uniform_(-eps, eps, generator=generator)
     direction = torch.empty_like(images).normal_(generator=generator)
     share = torch.empty_like(images.flatten(1)[:, 0]).uniform_(generator=generator)
-    radius = eps * share ** (1 / images[0].numel())
+    radius = eps * share ** (1 / math.prod(images.shape[1:]))
     return _per_image(radius, images) * direction / _l2_length(direction)
 
 
 def check_images(images: Tensor, labels: Tensor) -> None:
-    """Raise ValueError unless images are (N, ...) in [0, 1] with one label each."""
+    """Raise ValueError unless images (N, ...) are float in [0, 1] with an int64 label each."""
     if labels.shape != images.shape[:1]:
         raise ValueError(
             f"labels have shape {tuple(labels.shape)} for {len(images)} images: "
@@ -181,6 +182,11 @@ def check_images(images: Tensor, labels: Tensor) -> None:
         raise ValueError(
             f"pixels range from {images.min():.3g} to {images.max():.3g}: attacks take images in "
             "[0, 1]; put any other scaling into the model's first layer."
+        )
+    if not images.is_floating_point() or labels.dtype != torch.int64:
+        raise ValueError(
+            f"images are {images.dtype} and labels {labels.dtype}: an attack takes images of a "
+            "floating type and labels of torch.int64."
         )
 
 

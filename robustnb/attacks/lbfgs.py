@@ -207,7 +207,9 @@ class BatchLBFGS:
     ) -> Tensor:
         """Return adversarial images of the shape of `images` (N, C, H, W), all in [0, 1]."""
         check_images(images, labels)
-        found = images.clone().requires_grad_()
+        if not len(images):
+            return images.clone()
+        found = images.detach().clone().requires_grad_()
         optimizer = torch.optim.LBFGS([found], lr=self.lr, max_iter=self.steps)
 
         def closure() -> float:

@@ -142,5 +142,6 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str
 
     with watching(model, keep) as layers:
         loss = F.cross_entropy(model(images), labels, reduction="sum")
-    kappas = torch.autograd.grad(loss, [outputs[layer] for layer in layers.values()])
-    return {name: k.flatten(1).norm(dim=1) for name, k in zip(layers, kappas, strict=True)}
+    asked = {name: outputs[layer] for name, layer in layers.items() if layer in outputs}
+    kappas = torch.autograd.grad(loss, list(asked.values()))
+    return {name: k.flatten(1).norm(dim=1) for name, k in zip(asked, kappas, strict=True)}

@@ -137,7 +137,9 @@ class _Draw(torch.autograd.Function):
         rho, sigma, epsilon, slope = ctx.saved_tensors
         into_mu = torch.addcmul(into_weights, into_complexity, slope, value=-1)
         into_sigma = (into_mu * epsilon).addcdiv_(into_complexity, sigma, value=-1)
-        return into_mu, into_sigma.mul_(torch.sigmoid(rho)), None, None
+        # A pruned weight has sigma = 0, which its rho of minus infinity keeps: not 0 / 0.
+        into_rho = into_sigma.mul_(torch.sigmoid(rho)).masked_fill_(sigma == 0, 0.0)
+        return into_mu, into_rho, None, None
 
 
 def _prior_and_slope(prior: ScaleMixturePrior, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,6 +164,7 @@ def bayesian_layers(model: nn.Module) -> list[BayesianLinear]:
     return [module for module in model.modules() if isinstance(module, BayesianLinear)]
 
 
+NO_BAYESIAN_LAYERS = "the network has no Bayesian layers, whose weights could be drawn."
 # They treat (S, N, features) as they do (N, features).
 TOGETHER = (BayesianLinear, nn.Linear, nn.Flatten, Scale, nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Identity)
 
@@ -178,22 +181,31 @@ def sample_logits(
 
     Equal to S single passes with the same generator, with wider matrix products: `chunk` draws at
     a time for `batch_size` images, so that what a layer hands to the next fits a processor's cache.
-    Raises ValueError for a network without Bayesian layers, or with a layer beside them that does
-    not treat (S, N, features) as it does (N, features).
+    Raises ValueError for a network without Bayesian layers, or with anything beside them that may
+    not treat (S, N, features) as it does (N, features), such as a module class of your own.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}: it must be at least 1.")
-    if not bayesian_layers(model):
-        raise ValueError("the network has no Bayesian layers, whose weights could be drawn.")
-    for layer in model.modules():
-        if not (isinstance(layer, TOGETHER) or layer is model or type(layer) is nn.Sequential):
-            raise ValueError(
-                f"{type(layer).__name__} cannot be asked for many draws at once: accepted beside "
-                f"Bayesian layers are {', '.join(kind.__name__ for kind in TOGETHER[1:])}."
-            )
+    _check_together(model)
     sizes = [min(chunk, num_samples - start) for start in range(0, num_samples, chunk)]
     with evaluating(model), torch.no_grad(), noise_from(model, generator):
         return torch.cat([_draws(model, images.split(batch_size), size) for size in sizes])
+
+
+def _check_together(model: nn.Module) -> None:
+    if not bayesian_layers(model):
+        raise ValueError(NO_BAYESIAN_LAYERS)
+    flat = False
+    for layer in model.modules():
+        if not (isinstance(layer, TOGETHER) or type(layer) is nn.Sequential):
+            raise ValueError(
+                f"{type(layer).__name__} cannot be asked for many draws at once: accepted beside "
+                "Bayesian layers, in a Sequential, are "
+                f"{', '.join(kind.__name__ for kind in TOGETHER[1:])}."
+            )
+        if flat and isinstance(layer, nn.Flatten):
+            raise ValueError("Flatten behind a Bayesian layer would mix draws: leave it out.")
+        flat |= isinstance(layer, BayesianLinear)
 
 
 def _draws(model: nn.Module, batches: Sequence[Tensor], num_samples: int) -> Tensor:

@@ -101,6 +101,8 @@ def _counts(
             noisy = image + sigma * noise.normal_(generator=generator)
             with torch.no_grad():
                 logits = model(noisy)
+            if logits.isnan().any():
+                raise ValueError("the network's logits are NaN: there is nothing to certify.")
             counts = counts + logits.argmax(1).bincount(minlength=logits.shape[1])
         parts.append(counts)
     return torch.stack(parts)

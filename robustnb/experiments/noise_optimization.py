@@ -137,6 +137,7 @@ def _studies(profile: str, tables: Sequence[str] | None) -> list[Study]:
 def _training(study: Study, seed: int) -> Iterator[Piece]:
     for name in (*study.names, study.surrogate):
         yield work.train_piece(study, name, seed)
+    yield work.train_piece(study, study.surrogate, work.stranger(seed))
     yield from code.trained_pieces(study, seed)
 
 

@@ -8,6 +8,7 @@ could not change the answer.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from statistics import fmean
 
 from robustnb.experiments.noise_optimization_counts import (
@@ -253,8 +254,14 @@ CLAIMS = (
 
 
 def _named(measured: Measured, pairs: Sequence[list[str] | tuple[str, ...]]) -> str:
-    """Name the networks with learned noise whose saliency maps were measured."""
-    return ", ".join(best for _, best in pairs if best in measured.rows_of("saliency"))
+    """Name the networks with learned noise whose saliency maps are compared."""
+    compared = []
+    for base, best in pairs:
+        with suppress(NotMeasured):
+            for name in (base, best):
+                _of_trained(measured)("saliency", name, "deletion area")
+            compared.append(best)
+    return ", ".join(compared)
 
 
 def _columns(measured: Measured, columns: Sequence[str], kind: str) -> Finding:

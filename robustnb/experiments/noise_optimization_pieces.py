@@ -144,9 +144,9 @@ def corrupted(study: Study, corruption: str, seed: int) -> Shares:
     return _of_everyone(study, splits, seed, started)
 
 
-def transferred(study: Study, column: str, seed: int) -> Shares:
+def transferred(study: Study, column: str, seed: int, source_seed: int) -> Shares:
     """Measure every network on images that were made against the attacker's own network."""
-    started, source = time.perf_counter(), asked(study, study.surrogate, seed)
+    started, source = time.perf_counter(), asked(study, study.surrogate, source_seed)
     found = in_batches(study.attacks[column], source, first_test_images(study), seed)
     return _of_everyone(study, [found], seed, started)
 
@@ -214,6 +214,11 @@ def samples(study: Study, name: str) -> int:
     return study.eot_samples if name in study.noisy else 1
 
 
+def stranger(seed: int) -> int:
+    """Return the seed of an attacker's network that shares no initial weight with its targets."""
+    return 1_000 + seed
+
+
 def train_piece(study: Study, name: str, seed: int) -> Piece:
     """Name the training of a network, or of the attacker's own."""
     return Piece(train, (study.training, name, seed), study.cost * study.training.epochs)
@@ -222,8 +227,13 @@ def train_piece(study: Study, name: str, seed: int) -> Piece:
 def common_pieces(study: Study, seed: int) -> dict[str, Piece]:
     """Name what all networks of a study are asked together, by its column."""
     columns = {name: Piece(corrupted, (study, name, seed), study.cost) for name in CORRUPTIONS}
-    columns |= {name: Piece(transferred, (study, name, seed), study.cost) for name in BLACK_BOX}
+    columns |= {name: transferred_piece(study, name, seed, seed) for name in BLACK_BOX}
     return columns | {"clean": Piece(clean, (study, seed), study.cost)}
+
+
+def transferred_piece(study: Study, column: str, seed: int, source_seed: int) -> Piece:
+    """Name an attack of the paper's black box, whose source is trained from a seed of its own."""
+    return Piece(transferred, (study, column, seed, source_seed), study.cost)
 
 
 def attacked_piece(study: Study, name: str, column: str, seed: int) -> Piece:

@@ -89,6 +89,28 @@ def _changed(study: Study, column: str) -> dict[str, Any]:
     return source | {"attack": asdict(study.attacks[column]), "batch": work.BATCH}
 
 
+# The black box once more, with a source that shares no seed with its targets.
+
+
+def stranger_pieces(study: Study, seed: int) -> dict[Any, Piece]:
+    """Name the transferred attacks whose source starts from other weights than its targets."""
+    source_seed = work.stranger(seed)
+    return {
+        column: work.transferred_piece(study, column, seed, source_seed)
+        for column in work.BLACK_BOX
+    }
+
+
+def stranger_cells(study: Study, found: dict[Any, Shares]) -> Iterator[Cell]:
+    """Yield the accuracy of each network under them."""
+    for name in study.names:
+        for column, answer in found.items():
+            settings = _asked(study, name) | _changed(study, column)
+            settings |= {"seed of the source": f"{work.stranger(0)} + seed"}
+            number = ACCURACY, answer.seconds, study.num_images
+            yield Cell(name, column, answer.of[name], *number, settings)
+
+
 # Gradients averaged over the noise, and the worst of several attacks.
 
 
@@ -218,6 +240,7 @@ def code_cells(study: Study, found: dict[Any, Shares]) -> Iterator[Cell]:
 TABLES = {
     PRINTED: Table(printed_pieces, printed_cells),
     "noise off": Table(silent_pieces, silent_cells),
+    "another seed": Table(stranger_pieces, stranger_cells),
     "EOT": Table(averaged_pieces, averaged_cells),
     "worst case": Table(worst_pieces, worst_cells),
     "L-BFGS": Table(lbfgs.pieces, lbfgs.cells),

@@ -3,7 +3,8 @@
 Beside the report's Table 1 they read tables of our own: "controls" (a network trained on PGD in
 every minibatch, attacked as in Table 1), "attacks on LWTA" (the same with ", WRN-34-1" is about the
 report's architecture) and "attacks on PNI" (within the ball of the training), "steps"
-(more steps of the same PGD), "calibration" and "cost".
+(more steps of the same PGD), "training eps" (Table 1 within the ball of the training),
+"calibration" and "cost".
 """
 
 from robustnb.results import published
@@ -18,8 +19,10 @@ TUNED = "PGD adversarial training"
 WITH_NOISE, WITHOUT_NOISE, WORST = "noise injection", "no noise injection", "worst case"
 SINGLE = "PGD, EOT=1"
 LONGER = "PGD, 10 steps"
+WITHIN = "training eps"
 DEEP = "attacks on LWTA, WRN-34-1"
-ATTACKED = ("PGD accuracy", "FGSM accuracy", "CW accuracy")
+CW = "CW accuracy"
+ATTACKED = ("PGD accuracy", "FGSM accuracy", CW)
 
 # What an accuracy may differ by, in points, before a claim takes notice.
 TOLERANCE = 2.0
@@ -46,27 +49,33 @@ def regular_training_is_not_robust(measured: Measured) -> Finding:
 def mixtures_do_not_help_against_pgd(measured: Measured) -> Finding:
     """Subtract regular training from each mixture that has PGD in it, under PGD.
 
-    Figure 1 of the report has three steps and Table 1 none, so that ten are asked about as well.
+    Once at the report's sizes, three steps in a ball that ten times as many would not leave, and
+    once within the ball of the training.
     """
     base = measured("1", REGULAR, "PGD accuracy")
-    gains = [measured("1", name, "PGD accuracy") - base for name in MIXTURES]
-    most = max(gains, key=lambda gain: gain.mean)
+    gains, within = (_gains_of_mixtures(measured, table) for table in ("1", WITHIN))
+    most, most_within = (max(each, key=lambda gain: gain.mean) for each in (gains, within))
     tuned = measured("controls", TUNED, "PGD accuracy")
     longer = measured("steps", LONGER, MIXED) - measured("steps", LONGER, REGULAR)
-    small = [gain.mean <= TOLERANCE for gain in (*gains, longer)]
+    small = [gain.mean <= TOLERANCE for gain in (*gains, *within)]
+    more = small[: len(gains)].count(False)
     reason = (
-        f"under PGD {small[:-1].count(False)} of {len(gains)} mixtures gain more than "
-        f"{TOLERANCE:g} points over the {base}% of regular training, the best of them {most}; with "
-        f"ten steps instead of three the mixture of all gains {longer}. Training on PGD in every "
-        f"minibatch keeps {tuned}% with three."
+        f"under PGD {more} of {len(gains)} mixtures gain more than {TOLERANCE:g} points over the "
+        f"{base}% of regular training, the best of them {most}, and within the ball of the "
+        f"training {most_within}; with ten steps instead of three the mixture of all gains "
+        f"{longer}. Training on PGD in every minibatch keeps {tuned}% with three."
     )
-    numbers = {"gain": most.mean, "ten steps": longer.mean, "PGD training": tuned.mean}
+    numbers = {"gain": most.mean, "within": most_within.mean, "ten steps": longer.mean}
+    numbers |= {"PGD training": tuned.mean}
     return Finding(graded(*small), reason, numbers)
 
 
 @claim("LWTA-3")
 def noise_injection_lifts_the_mixture(measured: Measured) -> Finding:
-    """Subtract the mixture without noise, under each attack and under the worst of better ones."""
+    """Subtract the mixture without noise, under each attack and under the worst of better ones.
+
+    CW is told and decides nothing: on a network that rolls dice it keeps the luckiest draw.
+    """
     lifts = {
         column: measured("1", MIXED_NOISE, column) - measured("1", MIXED, column)
         for column in ATTACKED
@@ -79,8 +88,8 @@ def noise_injection_lifts_the_mixture(measured: Measured) -> Finding:
         f"of our attacks, averaged gradients among them, by {worst}."
     )
     numbers = {name: lift.mean for name, lift in lifts.items()} | {WORST: worst.mean}
-    answer = graded(*(value > TOLERANCE for value in numbers.values()))
-    return Finding(answer, reason, numbers)
+    deciding = (value for name, value in numbers.items() if name != CW)
+    return Finding(graded(*(value > TOLERANCE for value in deciding)), reason, numbers)
 
 
 @claim("LWTA-4")
@@ -147,6 +156,12 @@ CLAIMS = (
     it_is_rarely_confident,
     inference_is_slow,
 )
+
+
+def _gains_of_mixtures(measured: Measured, table: str) -> list[Quantity]:
+    """Return by how much each mixture is above regular training under PGD."""
+    base = measured(table, REGULAR, "PGD accuracy")
+    return [measured(table, name, "PGD accuracy") - base for name in MIXTURES]
 
 
 def _best(measured: Measured, column: str) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from robustnb import plots
 from robustnb.attacks.gradient import FGSM, PGD
 from robustnb.attacks.minimal import MinimumNorm
-from robustnb.randomness import seeded
+from robustnb.randomness import seeded, stochastic_layers
 from robustnb.widgets.network import DType, describe, round_trip, rounded
 from robustnb.widgets.pictures import (
     check_choice,
@@ -121,8 +121,7 @@ class AttackExplorer(StaticWidget):
 
     def _answer(self, model: nn.Module, image: Tensor) -> Tensor:
         """Return the class probabilities, of a stochastic network the mean over its draws."""
-        stochastic = any(hasattr(layer, "generator") for layer in model.modules())
-        draws = self.num_samples if stochastic else 1
+        draws = self.num_samples if stochastic_layers(model) else 1
         return drawn_probabilities(model, image, draws, self.seed + 1).mean(0)
 
     def _attack(self) -> Callable[..., Tensor]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import Normalize
 
+from robustnb.convolutional import Dropout
 from robustnb.defenses.bayesian import BayesianLinear
 from robustnb.defenses.lwta import WinnerTakesAll
 from robustnb.defenses.noise import GaussianNoise
@@ -168,7 +169,7 @@ KINDS: dict[type[nn.Module], Kind] = {
     GaussianNoise: Kind("gaussian noise", ("sigma",)),
     WinnerTakesAll: Kind("winner takes all", (), _settings_of_competition),
 }
-WITHOUT_EFFECT = (nn.Identity, nn.Dropout, nn.Dropout2d)  # in evaluation mode
+WITHOUT_EFFECT = (nn.Identity, nn.Dropout, nn.Dropout2d, Dropout)  # in evaluation mode
 
 
 def describe(model: nn.Module, input_shape: tuple[int, ...], dtype: DType = "float16") -> Described:
@@ -179,7 +180,7 @@ def describe(model: nn.Module, input_shape: tuple[int, ...], dtype: DType = "flo
     """
     blobs: dict[str, str] = {}
     descriptions = []
-    model = copied(model).cpu().eval()
+    model = copied(model).cpu().float().eval()
     for layer in _layers(model):
         kind = KINDS[type(layer)]
         description = {"kind": kind.name, **kind.settings(layer)}
@@ -203,7 +204,7 @@ def _check_shapes(model: nn.Module, input_shape: tuple[int, ...]) -> None:
 
 def rounded(model: nn.Module, dtype: DType = "float16") -> nn.Module:
     """Return a copy of `model` in evaluation mode, on the CPU, with the weights of the page."""
-    shown = copied(model).cpu().eval()
+    shown = copied(model).cpu().float().eval()
     for layer in _layers(shown):
         for _, tensor in _tensors(layer):
             tensor.data.copy_(round_trip(tensor, dtype))

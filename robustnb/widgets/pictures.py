@@ -10,7 +10,7 @@ from traitlets import TraitError
 
 from robustnb.attacks.gradient import check_images
 from robustnb.drawing import Drawing
-from robustnb.models import predict
+from robustnb.models import copied, predict
 from robustnb.randomness import noise_from, seeded
 from robustnb.widgets.network import tensor_blob
 
@@ -30,7 +30,9 @@ def picture_traits(
             "with C of 1 or 3 and at least one image."
         )
     pictures, blobs = tensor_blob(images, "uint8")
-    outputs = {predict(model, images[:1]).shape[1] for model in models}
+    first = images[:1].detach().cpu().float()
+    with torch.random.fork_rng():  # who draws a figure changes no other draw
+        outputs = {predict(copied(model).cpu().float(), first).shape[1] for model in models}
     names = class_names(outputs, labels, classes)
     return {"pictures": pictures, "labels": labels.tolist(), "classes": names}, blobs
 

@@ -13,7 +13,7 @@ from robustnb.drawing import Drawing
 from robustnb.metrics import accuracy
 from robustnb.models import predict
 from robustnb.pruning import prune, signal_to_noise
-from robustnb.randomness import seeded
+from robustnb.randomness import noise_from, seeded
 from robustnb.widgets.network import DType, describe, round_trip, rounded
 from robustnb.widgets.pictures import check_choice, check_number, picture_traits, stand_in
 from robustnb.widgets.static import StaticWidget
@@ -91,7 +91,9 @@ class PruningExplorer(StaticWidget):
             draws = sample_logits(pruned, self._images, self.num_samples, seeded(0))
             answers, who = draws.softmax(-1).mean(0), f"The mean of {self.num_samples} draws is"
         else:
-            answers, who = predict(mean_network(pruned), self._images), "The mean weights are"
+            means = mean_network(pruned)
+            with noise_from(means, seeded(0)):  # which counts for nothing, but is drawn
+                answers, who = predict(means, self._images), "The mean weights are"
         share = accuracy(answers, self._labels)
         return f"{who} right on {share:.0%} of {len(self._labels)} images."
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robustnb.defenses.noise import noise_layers
 from robustnb.drawing import Drawing
-from robustnb.widgets.network import DType, describe, rounded
+from robustnb.widgets.network import DType, describe, round_trip, rounded
 from robustnb.widgets.pictures import (
     check_number,
     drawn_probabilities,
@@ -67,7 +67,7 @@ class SigmaExplorer(StaticWidget):
             )
         shown, blobs = picture_traits([model], images, labels, classes)
         network, texts = describe(model, tuple(images.shape[1:]), dtype)
-        self._rounded, self._images = rounded(model, dtype), images
+        self._rounded, self._images = rounded(model, dtype), round_trip(images, "uint8")
         super().__init__(
             network=network,
             blobs=blobs | texts,
