@@ -53,8 +53,8 @@ def fgs_success_falls(measured: Measured) -> Finding:
 def failures_are_blank_gradients(measured: Measured) -> Finding:
     """Ask how many failures of FGS have a gradient of 0, by both ways to count them.
 
-    Those of BANG-2 include an image with p = 1, whatever its gradient; at most the failures with a
-    blank gradient are among them.
+    BANG-2 counts every image with p = 1 as a failure, whatever its gradient; at most the same
+    blank gradients are among those.
     """
     name = _compared("1")
     margin = measured("fgs", MARGIN, name)
