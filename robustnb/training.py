@@ -92,10 +92,10 @@ def fit(
     With `keep="last"` the weights are those of the last epoch. A `scheduler` of the learning rate
     takes a step after every minibatch. Returns one row per epoch: `epoch`, `train_loss` (mean over
     minibatches), `validation_accuracy`, `seconds`, and what `watch` says of the network after it.
-    `generator` shuffles the images and feeds stochastic layers; others, such as nn.Dropout, draw from
-    its seed, and torch's global state stays as it was. With `checkpoint`, all that changes
-    is saved there after an epoch, if the last time is SAVE_EVERY seconds ago, and after the last
-    one; a run that was interrupted goes on from there, to the same weights.
+    `generator` shuffles the images and feeds stochastic layers; others, such as nn.Dropout, draw
+    from its seed, and training leaves torch's global state as it was. With `checkpoint`, all that
+    changes is saved there after an epoch, if the last time is SAVE_EVERY seconds ago, and after the
+    last one; a run that was interrupted goes on from there, to the same weights.
     Raises TrainingDiverged at the first loss that is not finite.
     """
     _check_arguments(train, validation, batch_size, epochs)
