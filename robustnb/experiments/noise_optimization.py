@@ -117,7 +117,7 @@ def measure(
     run = partial(finish, jobs=jobs or cpu_count(), progress=progress)
     for description, stage in STAGES.items():
         pieces = (piece for seed in seeds for study in studies for piece in stage(study, seed))
-        run(dict.fromkeys(pieces), description=description)
+        run(pieces, description=description)
     names = [study.table for study in studies]
     return over_seeds([row for seed in seeds for row in rows_of_seed(profile, seed, names)])
 
