@@ -16,7 +16,8 @@ from typing import Any
 import click
 
 from robustnb.chapters import require
-from robustnb.results import PROFILES, coverage
+from robustnb.reproduction import coverage
+from robustnb.results import PROFILES
 
 ROOT = Path(__file__).resolve().parent.parent
 

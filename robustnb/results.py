@@ -139,10 +139,10 @@ def published(paper: str, table: str | None = None, folder: Path = BOOK) -> list
     return [cell for cell in cells if table in (None, cell["table"])]
 
 
-def printed(paper: str, table: str, row: str, column: str) -> float:
+def printed(paper: str, table: str, row: str, column: str, folder: Path = BOOK) -> float:
     """Return the number that `paper` printed in a cell."""
-    cells = {(cell["row"], cell["column"]): cell["value"] for cell in published(paper, table)}
-    return float(cells[row, column])
+    cells = published(paper, table, folder)
+    return float({(c["row"], c["column"]): c["value"] for c in cells}[row, column])
 
 
 def claims(paper: str | None = None, folder: Path = BOOK) -> list[dict[str, str]]:
@@ -197,33 +197,29 @@ def compare(
     ours = one_per_cell(found)
     return [
         _compared(cell, ours.get((table, cell["row"], cell["column"])))
-        for cell in like_for_like(published(paper, table, folder), found)
+        for cell in like_for_like(published(paper, table, folder), found, folder)
     ]
 
 
-def like_for_like(cells: Iterable[Row], rows: Iterable[Row]) -> list[Row]:
+def like_for_like(cells: Iterable[Row], rows: Iterable[Row], folder: Path = BOOK) -> list[Row]:
     """Return published cells with each average taken over the sets that our own is over.
 
-    Where ours leaves out some of the table's perturbation sets, the published average over all of
-    them is no comparison; the mean of the printed cells of the same sets is. Such a cell has their
-    number as `sets`.
+    Where ours leaves out some of the table's sets, the published average over all of them is no
+    comparison; the mean of the printed cells of the same sets is. Such a cell has their number as
+    `sets`.
     """
     printed = {(cell["table"], cell["row"], cell["column"]): cell for cell in cells}
-    partial = {key: row for key, row in one_per_cell(rows).items() if is_partial(row)}
+    partial = {key: row for key, row in one_per_cell(rows).items() if is_partial(row, folder)}
     return [
         cell | _average(printed, key, partial[key]["settings"]["sets"]) if key in partial else cell
         for key, cell in printed.items()
     ]
 
 
-def is_partial(row: Row) -> bool:
-    """Tell whether a row is an average over fewer sets than its published table has rows."""
-    sets = row["settings"].get("sets")
-    if sets is None or row["paper"] not in papers():
-        return False
-    cells = published(row["paper"])
-    names = {cell["row"] for cell in cells if cell["table"] == row["table"]}
-    return bool({n for n in names if " lambda=" in n} - set(sets))
+def is_partial(row: Row, folder: Path = BOOK) -> bool:
+    """Tell whether a row is an average over fewer sets than the published one."""
+    place = (row["paper"], row["table"], row["row"])
+    return bool(set(_averaged(folder).get(place, ())) - set(row["settings"].get("sets", ())))
 
 
 def _average(
@@ -232,44 +228,6 @@ def _average(
     table, _, column = key
     values = [printed[table, name, column]["value"] for name in sets]
     return {"value": statistics.fmean(values), "sets": len(sets)}
-
-
-def coverage(folder: Path = BOOK) -> list[dict[str, Any]]:
-    """Count, per paper, the published cells that we measured and the claims that are decided.
-
-    A paper has `paper`, `tables` (each `table`, `published` and `measured`), `claims` and
-    `decided`; `measured` and `decided` have a number for each profile.
-    """
-    return [_coverage(paper, folder) for paper in papers(folder)]
-
-
-def _coverage(paper: str, folder: Path) -> dict[str, Any]:
-    from robustnb.verdicts import OPEN, verdicts
-
-    rows = {profile: read_rows(paper, profile, folder) for profile in PROFILES}
-    cells = published(paper, folder=folder)
-    tables = dict.fromkeys(cell["table"] for cell in cells)
-    return {
-        "paper": paper,
-        "tables": [_table_coverage(table, cells, rows) for table in tables],
-        "claims": len(claims(paper, folder)),
-        "decided": {
-            profile: sum(v.answer not in OPEN for v in verdicts(paper, rows[profile]))
-            for profile in PROFILES
-        },
-    }
-
-
-def _table_coverage(table: str, cells: list[Row], rows: Mapping[str, list[Row]]) -> dict[str, Any]:
-    wanted = {(cell["row"], cell["column"]) for cell in cells if cell["table"] == table}
-    measured = {
-        profile: len(
-            {(r["row"], r["column"]) for r in ours if r["table"] == table and not is_partial(r)}
-            & wanted
-        )
-        for profile, ours in rows.items()
-    }
-    return {"table": table, "published": len(wanted), "measured": measured}
 
 
 def _compared(cell: Row, ours: Row | None) -> Row:
@@ -428,6 +386,14 @@ def _processor() -> str:
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+@cache
+def _averaged(folder: Path) -> dict[tuple[str, str, str], list[str]]:
+    """Return the rows that a published average is over, by paper, table and row."""
+    path = folder / "published" / "averages.csv"
+    lines = _read_csv(path) if path.exists() else []
+    return {(a["paper"], a["table"], a["row"]): a["average of"].split("; ") for a in lines}
 
 
 @cache

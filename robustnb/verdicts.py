@@ -1,18 +1,14 @@
-"""What became of a paper's claims: decided from rows, by code, with a reason in one sentence.
+"""What became of a paper's claims: decided from rows, by code, with a reason in one sentence."""
 
-The functions that decide the claims of a paper are in `robustnb/experiments/<paper>_claims.py`.
-"""
-
-import functools
-import importlib
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from robustnb import results
-from robustnb.results import Row
+from robustnb.results import BOOK, Row
 
 Answer = Literal["holds", "holds in part", "does not hold", "undecided", "not run"]
 OPEN: tuple[Answer, ...] = ("undecided", "not run")  # what more work may decide
@@ -79,12 +75,13 @@ class Quantity:
 class Measured:
     """The measured cells of one paper, looked up by table, row and column."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(self, rows: Iterable[Row], folder: Path = BOOK) -> None:
         """Merge the rows over seeds; raises ValueError where a cell was measured in two ways.
 
         An average over only some of the published sets decides nothing about them all.
         """
-        self._cells = results.one_per_cell(row for row in rows if not results.is_partial(row))
+        whole = (row for row in rows if not results.is_partial(row, folder))
+        self._cells = results.one_per_cell(whole)
 
     def __call__(self, table: str, row: str, column: str) -> Quantity:
         """Return the quantity of a cell; raises NotMeasured where it has no row."""
@@ -98,32 +95,40 @@ class Measured:
         return list(dict.fromkeys(row for name, row, _ in self._cells if name == table))
 
 
-Claim = Callable[[Sequence[Row]], Verdict]
+@dataclass(frozen=True)
+class Claim:
+    """A claim of a paper: its id in `published/claims.csv`, and what decides it from cells."""
+
+    id: str
+    decide: Callable[[Measured], Finding]
+
+    def __call__(self, rows: Sequence[Row], folder: Path = BOOK) -> Verdict:
+        """Return the verdict from rows of one profile.
+
+        A reason found at another profile than "paper" says so. A cell that is missing makes the
+        claim "not run", and one that tells nothing "undecided".
+        """
+        profile = _profile(rows)
+        try:
+            finding = self.decide(Measured(rows, folder))
+        except Undecided as why:
+            finding = Finding("undecided", str(why), {})
+        except NotMeasured as missing:
+            return self._verdict(Finding("not run", str(missing), {}), folder)
+        where = "" if profile == "paper" else f"at profile {profile}, "
+        reason = _sentence(where + finding.reason)
+        return self._verdict(finding._replace(reason=reason), folder)
+
+    def _verdict(self, finding: Finding, folder: Path) -> Verdict:
+        row = next(row for row in results.claims(folder=folder) if row["id"] == self.id)
+        claimed = row["claim"], row["published figure"]
+        found = finding.answer, finding.reason, finding.numbers
+        return Verdict(self.id, *claimed, *found, decided_by=row["what decides it"])
 
 
 def claim(identifier: str) -> Callable[[Callable[[Measured], Finding]], Claim]:
-    """Make a function of measured cells into one of rows that returns the verdict on a claim.
-
-    The rows are of one profile; a reason found at another profile than "paper" says so. A cell that
-    is missing makes the claim "not run", and one that tells nothing "undecided".
-    """
-
-    def decorate(decide: Callable[[Measured], Finding]) -> Claim:
-        @functools.wraps(decide)
-        def judge(rows: Sequence[Row]) -> Verdict:
-            profile = _profile(rows)
-            try:
-                finding = decide(Measured(rows))
-            except Undecided as why:
-                finding = Finding("undecided", str(why), {})
-            except NotMeasured as missing:
-                return _verdict(identifier, Finding("not run", str(missing), {}))
-            where = "" if profile == "paper" else f"at profile {profile}, "
-            return _verdict(identifier, finding._replace(reason=_sentence(where + finding.reason)))
-
-        return judge
-
-    return decorate
+    """Make a function of measured cells into the claim with this id."""
+    return partial(Claim, identifier)
 
 
 def graded(*conditions: bool) -> Answer:
@@ -133,23 +138,11 @@ def graded(*conditions: bool) -> Answer:
     return "holds in part" if any(conditions) else "does not hold"
 
 
-def verdicts(paper: str, rows: Sequence[Row]) -> list[Verdict]:
-    """Return the verdict on every claim of `paper` from rows of one profile, in claims' order."""
-    results.check_name("paper", paper, results.papers())
-    module = importlib.import_module(f"robustnb.experiments.{paper.replace('-', '_')}_claims")
-    return [judge(rows) for judge in module.CLAIMS]
+def most_decided(by_profile: Sequence[Sequence[Verdict]]) -> list[Verdict]:
+    """Return for each claim the first verdict that decides it, from the most thorough profile on.
 
-
-def best_verdicts(paper: str, folder: Path = results.BOOK) -> list[Verdict]:
-    """Return the verdict on every claim of `paper` at the most thorough profile that decides it.
-
-    A claim that none decides is undecided at the most thorough profile that measured it, and not
-    run if there is none.
+    A claim that none decides is undecided where it was measured, and not run if it was nowhere.
     """
-    stored = (results.read_rows(paper, profile, folder) for profile in reversed(results.PROFILES))
-    by_profile = [verdicts(paper, rows) for rows in filter(None, stored)]
-    if not by_profile:
-        return verdicts(paper, [])
     # min takes the first of several, which is the most thorough.
     return [min(found, key=_openness) for found in zip(*by_profile, strict=True)]
 
@@ -163,15 +156,6 @@ def _profile(rows: Sequence[Row]) -> str:
     if len(profiles) > 1:
         raise ValueError(f"A verdict needs rows of one profile, not of {' and '.join(profiles)}.")
     return profiles[0] if profiles else "paper"
-
-
-def _verdict(identifier: str, finding: Finding) -> Verdict:
-    row = next(row for row in results.claims() if row["id"] == identifier)
-    return Verdict(
-        *(identifier, row["claim"], row["published figure"]),
-        *finding,
-        decided_by=row["what decides it"],
-    )
 
 
 def _sentence(text: str) -> str:

@@ -1,0 +1,210 @@
+"""Pieces: calls that are computed once, kept on disk, and found again after any stop."""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from joblib import Memory, Parallel, delayed
+from tqdm.auto import tqdm
+
+from robustnb.cache import cache_folder
+from robustnb.data import load
+from robustnb.papers.code_digest import code_digest
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A call of a module's function whose result is worth keeping.
+
+    `arguments` are numbers, strings, frozen dataclasses, other pieces, and tuples of these. In the
+    place of a piece the function is given its result. `cost` is an estimate in any unit that the
+    pieces of one run share; the time that remains goes by it.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    cost: float = field(default=1.0, compare=False)
+
+
+class Computed(NamedTuple):
+    """What a piece's call returned, and how long it took without the pieces among its arguments."""
+
+    value: Any
+    seconds: float
+
+
+def result(piece: Piece) -> Any:
+    """Return what the call returns, as `computed` does."""
+    return computed(piece).value
+
+
+def computed(piece: Piece) -> Computed:
+    """Return the result of a piece, from the disk if it ran before with this code and data.
+
+    Raises OSError if it cannot be stored; how far a training was is then still there.
+    """
+    kept, place = _kept(), key(piece)
+    is_new = not kept.check_call_in_cache(place, piece)
+    found: Computed = kept(place, piece)
+    if is_new:
+        if not kept.check_call_in_cache(place, piece):  # joblib only warns
+            raise OSError(f"A result cannot be stored in {cache_folder()}: is there room enough?")
+        shutil.rmtree(_progress(place), ignore_errors=True)
+    return found
+
+
+def resolved(value: Any, result: Callable[[Piece], Any] = result) -> Any:
+    """Return `value` with the result of each piece in its place, in tuples, lists and dicts too."""
+    if isinstance(value, Piece):
+        return result(value)
+    if isinstance(value, tuple | list):
+        return type(value)(resolved(part, result) for part in value)
+    if isinstance(value, dict):
+        return {name: resolved(part, result) for name, part in value.items()}
+    return value
+
+
+def pieces_in(value: Any) -> Iterator[Piece]:
+    """Yield the pieces in `value`, in tuples, lists and dicts too, but not those within pieces."""
+    if isinstance(value, Piece):
+        yield value
+    elif isinstance(value, tuple | list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from pieces_in(part)
+
+
+def finish(pieces: Iterable[Piece], *, jobs: int, progress: bool = True) -> None:
+    """Compute the pieces that are missing and those that they need, `jobs` processes side by side.
+
+    The most expensive go first, so that no core waits for one long piece at the end.
+    """
+    rounds = _rounds(pieces)
+    for number, missing in enumerate(rounds, 1):
+        missing.sort(key=lambda piece: piece.cost, reverse=True)
+        total = sum(piece.cost for piece in missing)
+        description = f"computing, round {number} of {len(rounds)}"
+        with tqdm(total=total, desc=description, disable=not progress, bar_format=_BAR) as bar:
+            parallel = Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")
+            for cost in parallel(delayed(_finished)(piece) for piece in missing):
+                bar.update(cost)
+
+
+def unfinished(name: str = "training.safetensors") -> Path | None:
+    """Return the path of a file in which the piece being computed keeps how far its training is.
+
+    It is there again when the same piece is computed after a stop, and gone once the piece is
+    finished. None outside of pieces.
+    """
+    folder = _UNFINISHED.get()
+    return None if folder is None else folder / name
+
+
+_UNFINISHED: ContextVar[Path | None] = ContextVar("unfinished", default=None)
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} to go"
+
+
+def _rounds(pieces: Iterable[Piece]) -> list[list[Piece]]:
+    """Part what is missing into rounds; a piece needs only pieces of the rounds before its own."""
+    places: dict[Piece, int] = {}
+
+    def place(piece: Piece) -> int:
+        if piece not in places:
+            needed = [] if is_kept(piece) else [0, *(map(place, pieces_in(piece.arguments)))]
+            places[piece] = max(needed) + 1 if needed else 0
+        return places[piece]
+
+    last = max(map(place, pieces), default=0)
+    return [[p for p, number in places.items() if number == n] for n in range(1, last + 1)]
+
+
+def _finished(piece: Piece) -> float:
+    result(piece)
+    return piece.cost
+
+
+def is_kept(piece: Piece) -> bool:
+    """Tell whether the result is on the disk, computed with this code and data."""
+    return bool(_kept().check_call_in_cache(key(piece), piece))
+
+
+def key(piece: Piece) -> str:
+    """Return what a result is kept under: a digest of function, code, data and arguments."""
+    # Another folder may hold other data under the same name.
+    return _key(piece, os.environ.get("ROBUSTNB_DATA"))
+
+
+@cache
+def _key(piece: Piece, data_folder: str | None) -> str:
+    function = piece.function
+    named = (function.__module__, function.__qualname__, code_digest(function.__module__))
+    text = repr((*named, _identified(piece.arguments, data_folder)))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _identified(value: Any, data_folder: str | None) -> Any:
+    """Return what stands for an argument in a key: a key for a piece, a digest for a data set."""
+    if isinstance(value, Piece):
+        return key(value)
+    if isinstance(value, tuple):
+        return tuple(_identified(part, data_folder) for part in value)
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    inside = {f.name: _identified(getattr(value, f.name), data_folder) for f in fields(value)}
+    if "dataset" in inside:
+        inside["digest"] = _data_digest(inside["dataset"], data_folder)
+    return type(value).__qualname__, inside
+
+
+@cache
+def _data_digest(dataset: str, _: str | None) -> str:
+    return load(dataset).digest
+
+
+def _kept() -> Any:
+    return Memory(cache_folder() / "pieces", verbose=0).cache(_computed, ignore=["piece"])
+
+
+def _computed(place: str, piece: Piece) -> Computed:
+    # When a line of this function changes, joblib forgets the results of all versions.
+    return _compute(place, piece)
+
+
+def _compute(place: str, piece: Piece) -> Computed:
+    arguments = resolved(piece.arguments)
+    with _one_thread(), _resumable(_progress(place)):
+        started = time.perf_counter()
+        value = piece.function(*arguments)
+        return Computed(value, time.perf_counter() - started)
+
+
+def _progress(place: str) -> Path:
+    return cache_folder() / "unfinished" / place
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # Sums differ in their last digit with the number of threads, and results should not.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    outer = _UNFINISHED.set(folder)
+    try:
+        yield
+    finally:
+        _UNFINISHED.reset(outer)
