@@ -73,13 +73,14 @@ class Quantity:
 
 
 class Measured:
-    """The measured cells of one paper, looked up by table, row and column."""
+    """The cells of one paper, looked up by table, row and column: measured, and as printed."""
 
-    def __init__(self, rows: Iterable[Row], folder: Path = BOOK) -> None:
+    def __init__(self, paper: str, rows: Iterable[Row], folder: Path = BOOK) -> None:
         """Merge the rows over seeds; raises ValueError where a cell was measured in two ways.
 
         An average over only some of the published sets decides nothing about them all.
         """
+        self._paper, self._folder = paper, folder
         whole = (row for row in rows if not results.is_partial(row, folder))
         self._cells = results.one_per_cell(whole)
 
@@ -91,8 +92,17 @@ class Measured:
         return Quantity(dict(zip(cell["seeds"], cell["values"], strict=True)))
 
     def rows_of(self, table: str) -> list[str]:
-        """Return the names of the rows that a table of our own has."""
+        """Return the names of the measured rows of a table."""
         return list(dict.fromkeys(row for name, row, _ in self._cells if name == table))
+
+    def printed(self, table: str, row: str, column: str) -> float:
+        """Return the number that the paper printed in a cell."""
+        return results.printed(self._paper, table, row, column, self._folder)
+
+    def printed_rows(self, table: str) -> list[str]:
+        """Return the names of the rows that the paper printed in a table."""
+        cells = results.published(self._paper, table, self._folder)
+        return list(dict.fromkeys(cell["row"] for cell in cells))
 
 
 @dataclass(frozen=True)
@@ -108,22 +118,22 @@ class Claim:
         A reason found at another profile than "paper" says so. A cell that is missing makes the
         claim "not run", and one that tells nothing "undecided".
         """
+        line = next(line for line in results.claims(folder=folder) if line["id"] == self.id)
         profile = _profile(rows)
         try:
-            finding = self.decide(Measured(rows, folder))
+            found = self.decide(Measured(line["paper"], rows, folder))
         except Undecided as why:
-            finding = Finding("undecided", str(why), {})
+            found = Finding("undecided", str(why), {})
         except NotMeasured as missing:
-            return self._verdict(Finding("not run", str(missing), {}), folder)
+            profile, found = "paper", Finding("not run", str(missing), {})
         where = "" if profile == "paper" else f"at profile {profile}, "
-        reason = _sentence(where + finding.reason)
-        return self._verdict(finding._replace(reason=reason), folder)
-
-    def _verdict(self, finding: Finding, folder: Path) -> Verdict:
-        row = next(row for row in results.claims(folder=folder) if row["id"] == self.id)
-        claimed = row["claim"], row["published figure"]
-        found = finding.answer, finding.reason, finding.numbers
-        return Verdict(self.id, *claimed, *found, decided_by=row["what decides it"])
+        return Verdict(
+            *(self.id, line["claim"], line["published figure"]),
+            found.answer,
+            _sentence(where + found.reason),
+            found.numbers,
+            line["what decides it"],
+        )
 
 
 def claim(identifier: str) -> Callable[[Callable[[Measured], Finding]], Claim]:
