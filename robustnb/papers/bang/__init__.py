@@ -1,0 +1,1 @@
+"""Batch adjusted network gradients, BANG (Rozsa, Günther & Boult 2016)."""
