@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hand_made import Changes, rows_of
 from robustnb.papers.bang import tables as bang_tables
+from robustnb.papers.bang.protocols import Protocol
 
 from robustnb import reproduction
 from robustnb.reproduction import coverage, verdicts
@@ -53,7 +54,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     made: list[tuple[object, ...]] = []
 
     def measure(
-        protocol: protocols.Protocol,
+        protocol: Protocol,
         seeds: Sequence[int],
         tables: Iterable[str] | None,
         **_: object,
