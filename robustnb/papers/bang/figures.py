@@ -1,6 +1,5 @@
 """Figures of the chapter on BANG: of its networks, and of rows that only this paper has."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -22,22 +21,26 @@ Trainings = Mapping[str, Trained]
 Networks = Mapping[str, nn.Module]
 
 
-def lengths(trainings: Trainings, images: Tensor, labels: Tensor, at: int) -> dict[str, Tensor]:
+def lengths(
+    trainings: Trainings, images: Tensor, labels: Tensor, iteration: int
+) -> dict[str, Tensor]:
     """Return the length of each image's gradient (N,) in the output of the last layer.
 
-    By the name of the training, of which the network after `at` iterations counts.
+    By the name of the training, of which the network after this iteration counts.
     """
     return {
-        name: gradient_norms(trained.at(at), images, labels)["ip2"]
+        name: gradient_norms(trained.at(iteration), images, labels)["ip2"]
         for name, trained in trainings.items()
     }
 
 
-def gradient_lengths(trainings: Trainings, images: Tensor, labels: Tensor, at: int) -> Drawing:
+def gradient_lengths(
+    trainings: Trainings, images: Tensor, labels: Tensor, iteration: int
+) -> Drawing:
     """Draw the lengths of the gradients of images after so many iterations, the longest first."""
     return plots.ranked(
-        f"Gradients of {len(images)} training digits after {at} iterations",
-        lengths(trainings, images, labels, at),
+        f"Gradients of {len(images)} training digits after {iteration} iterations",
+        lengths(trainings, images, labels, iteration),
         "length of the gradient",
         limits=(1e-16, 3),
     )
@@ -151,7 +154,7 @@ def after_noise(stored: Stored, table: str, columns: Mapping[str, str]) -> Drawi
     `columns` are those of the table, by the names that the lines get.
     """
     iterations, stds = noise_tested(stored, table)
-    lines = {
+    lines: dict[str, plots.Series] = {
         f"{name}{note}": [
             _point(stored, table, f"iteration {iterations[-1]}, std {std}{note}", column)
             for std in stds
@@ -167,7 +170,7 @@ def after_noise(stored: Stored, table: str, columns: Mapping[str, str]) -> Drawi
 def noise_over_training(stored: Stored, table: str, columns: Mapping[str, str]) -> Drawing:
     """Draw the answers that the strongest noise changes over training, as `after_noise` does."""
     iterations, stds = noise_tested(stored, table)
-    lines = {
+    lines: dict[str, plots.Series] = {
         name: [_point(stored, table, f"iteration {i}, std {stds[-1]}", column) for i in iterations]
         for name, column in columns.items()
     }
@@ -177,8 +180,9 @@ def noise_over_training(stored: Stored, table: str, columns: Mapping[str, str]) 
 
 def noise_tested(stored: Stored, table: str) -> tuple[list[str], list[str]]:
     """Return at which iterations and with which standard deviations noise was tested."""
-    found = [re.split(r"iteration |, std |, ", row["row"]) for row in stored.rows(table)]
-    return [list(dict.fromkeys(words[place] for words in found)) for place in (1, 2)]
+    rows = [row["row"].split(", ") for row in stored.rows(table)]
+    iterations, stds = (dict.fromkeys(parts[n].split()[-1] for parts in rows) for n in (0, 1))
+    return list(iterations), list(stds)
 
 
 def _point(stored: Stored, table: str, row: str, column: str) -> tuple[float, float | None]:
