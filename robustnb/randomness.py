@@ -13,6 +13,11 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
+def draw_seed(device: torch.device, generator: torch.Generator | None = None) -> int:
+    """Draw a seed, with which the same noise can be drawn as often as it is needed."""
+    return int(torch.randint(2**31, (), generator=generator, device=device).item())
+
+
 def stochastic_layers(model: nn.Module) -> list[Any]:
     """Return the layers of `model` that draw noise: those with an attribute `generator`."""
     # Not hasattr: a network may call one of its parts "generator".

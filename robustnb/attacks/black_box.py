@@ -1,18 +1,25 @@
 """Attacks that use no gradient of the network they are aimed at: noise, random search, transfer."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.gradient import Norm, averaged_margin, check_images, project
+from robustnb.attacks.common import (
+    NORMS,
+    Attack,
+    Norm,
+    check_at_least,
+    check_images,
+    check_one_of,
+    l2_norm,
+    per_image,
+)
+from robustnb.attacks.gradient import averaged_margin, project
 from robustnb.models import evaluating
-from robustnb.randomness import noise_from, seeded, stochastic_layers
-
-Attack = Callable[[nn.Module, Tensor, Tensor, torch.Generator | None], Tensor]
+from robustnb.randomness import draw_seed, noise_from, seeded, stochastic_layers
 
 # Where the squares of a search of 10,000 queries get half as large.
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
@@ -33,13 +40,9 @@ class RandomNoise:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        if not self.eps >= 0 or min(self.restarts, self.eot_samples) < 1:
-            raise ValueError(
-                f"eps is {self.eps}, restarts {self.restarts}, eot_samples {self.eot_samples}: "
-                "RandomNoise needs eps of at least 0, one restart and one pass or more."
-            )
-        if self.norm not in ("linf", "l2"):
-            raise ValueError(f"norm is {self.norm!r}: it must be 'linf' or 'l2'.")
+        check_at_least(0, eps=self.eps)
+        check_at_least(1, restarts=self.restarts, eot_samples=self.eot_samples)
+        check_one_of(NORMS, norm=self.norm)
 
     def __call__(
         self,
@@ -50,7 +53,9 @@ class RandomNoise:
     ) -> Tensor:
         """Return noisy images of the shape of `images` (N, C, H, W), all in [0, 1]."""
         check_images(images, labels)
-        score = partial(_replayed_margin, model, self.eot_samples, _seed(images, generator))
+        score = partial(
+            _replayed_margin, model, self.eot_samples, draw_seed(images.device, generator)
+        )
         found = self._noisy(images, generator)
         with evaluating(model):
             margins = score(found, labels)
@@ -67,8 +72,7 @@ class RandomNoise:
             noise.uniform_(-self.eps, self.eps, generator=generator)
             return (images + noise).clamp(0, 1)
         noise.normal_(generator=generator)
-        length = noise.flatten(1).norm(dim=1).view(-1, *[1] * (images.dim() - 1))
-        return (images + self.eps * noise / length).clamp(0, 1)
+        return (images + self.eps * noise / per_image(l2_norm(noise), noise)).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -93,12 +97,10 @@ class Square:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        if not self.eps >= 0 or min(self.queries, self.eot_samples) < 1 or not 0 < self.p_init <= 1:
-            raise ValueError(
-                f"eps is {self.eps}, queries {self.queries}, p_init {self.p_init}, eot_samples "
-                f"{self.eot_samples}: Square needs eps of at least 0, one query and one pass or "
-                "more, and p_init above 0 and at most 1."
-            )
+        check_at_least(0, eps=self.eps)
+        check_at_least(1, queries=self.queries, eot_samples=self.eot_samples)
+        if not 0 < self.p_init <= 1:
+            raise ValueError(f"p_init is {self.p_init}: it must be above 0 and at most 1.")
 
     def __call__(
         self,
@@ -111,7 +113,9 @@ class Square:
         check_images(images, labels)
         if images.dim() != 4:
             raise ValueError(f"images have shape {tuple(images.shape)}: Square takes (N, C, H, W).")
-        score = partial(_replayed_margin, model, self.eot_samples, _seed(images, generator))
+        score = partial(
+            _replayed_margin, model, self.eot_samples, draw_seed(images.device, generator)
+        )
         with evaluating(model):
             best, margins = images.clone(), score(images, labels)
             in_play = partial(self._in_play, drop=not stochastic_layers(model))
@@ -178,11 +182,6 @@ def _replayed_margin(
     """Return the margin (N,) of the mean logits of passes whose noise is the same at each call."""
     with noise_from(model, seeded(seed, images.device)):
         return averaged_margin(model, images, labels, eot_samples)
-
-
-def _seed(images: Tensor, generator: torch.Generator | None) -> int:
-    drawn = torch.randint(2**31, (), generator=generator, device=images.device)
-    return int(drawn.item())
 
 
 def _signs(shape: tuple[int, ...], images: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.gradient import averaged_margin, check_images
+from robustnb.attacks.common import (
+    check_at_least,
+    check_images,
+    check_positive,
+    l2_norm,
+    per_image,
+)
+from robustnb.attacks.gradient import averaged_margin
 from robustnb.metrics import margin
 from robustnb.models import evaluating
 from robustnb.randomness import noise_from
@@ -46,16 +53,10 @@ class CarliniWagner:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.c, self.lr) <= 0 or self.kappa < 0:
-            raise ValueError(
-                f"c is {self.c}, lr {self.lr}, kappa {self.kappa}: "
-                "CarliniWagner needs a positive c and lr, and kappa of at least 0."
-            )
-        if min(self.steps, self.binary_search_steps, self.eot_samples) < 1:
-            raise ValueError(
-                f"steps is {self.steps}, binary_search_steps {self.binary_search_steps}, "
-                f"eot_samples {self.eot_samples}: each must be at least 1."
-            )
+        check_positive(c=self.c, lr=self.lr)
+        check_at_least(0, kappa=self.kappa)
+        check_at_least(1, steps=self.steps, binary_search_steps=self.binary_search_steps)
+        check_at_least(1, eot_samples=self.eot_samples)
 
     def __call__(
         self,
@@ -98,13 +99,13 @@ class CarliniWagner:
             tried, stretch = _pixels(w[active])
             margins, slope = _margin_and_slope(model, tried, labels[active], self.eot_samples)
             offset, weight = tried - images[active], c[active]
-            lengths = offset.flatten(1).norm(dim=1)
+            lengths = l2_norm(offset)
             fooled = margins > self.kappa
             succeeded[active[fooled]] = True
             closest.offer(active[fooled], tried[fooled], lengths[fooled])
             value = lengths.square() + weight * (self.kappa - margins).clamp(min=0)
             lowest[active] = torch.minimum(lowest[active], value)
-            pull = (weight * ~fooled).view(-1, *[1] * (images.dim() - 1))
+            pull = per_image(weight * ~fooled, images)
             w.grad = torch.zeros_like(w)
             w.grad[active] = (2 * offset - pull * slope) * stretch
             adam.step()

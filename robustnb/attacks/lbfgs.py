@@ -7,11 +7,17 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from robustnb.attacks.gradient import check_images
+from robustnb.attacks.common import (
+    check_at_least,
+    check_images,
+    check_positive,
+    l2_norm,
+    per_image,
+)
+from robustnb.attacks.gradient import averaged_loss_and_gradient
 from robustnb.models import evaluating
-from robustnb.randomness import noise_from, seeded
+from robustnb.randomness import draw_seed, noise_from, seeded
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -39,11 +45,8 @@ class LBFGS:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        if not self.c > 0 or min(self.steps, self.searches, self.eot_samples) < 1:
-            raise ValueError(
-                f"c is {self.c}, steps {self.steps}, searches {self.searches}, eot_samples "
-                f"{self.eot_samples}: LBFGS needs a positive c and at least one of the others."
-            )
+        check_positive(c=self.c)
+        check_at_least(1, steps=self.steps, searches=self.searches, eot_samples=self.eot_samples)
 
     def __call__(
         self,
@@ -76,8 +79,8 @@ class _Replayed:
         images: Tensor,
         generator: torch.Generator | None,
     ) -> None:
-        drawn = torch.randint(2**31, (), generator=generator, device=images.device)
-        self.model, self.eot_samples, self.seed = model, eot_samples, int(drawn.item())
+        self.model, self.eot_samples = model, eot_samples
+        self.seed = draw_seed(images.device, generator)
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the mean logits (N, classes), without gradients."""
@@ -89,10 +92,12 @@ class _Replayed:
     ) -> tuple[Tensor, Tensor]:
         """Return c |r| + cross-entropy (N,) and its gradient in the images."""
         with noise_from(self.model, seeded(self.seed, images.device)):
-            values, gradients = _cross_entropy(self.model, images, targets, self.eot_samples)
-        distances = _lengths(images - centres)
+            values, gradients = averaged_loss_and_gradient(
+                self.model, images, targets, "cross-entropy", self.eot_samples
+            )
+        distances = l2_norm(images - centres)
         slopes = torch.where(distances > 0, c / distances, 0.0)  # |r| has a kink at r = 0
-        return values + c * distances, gradients + _column(slopes, images) * (images - centres)
+        return values + c * distances, gradients + per_image(slopes, images) * (images - centres)
 
 
 class _Search:
@@ -106,7 +111,7 @@ class _Search:
 
     def learn(self, found: Tensor, fooled: Tensor) -> None:
         """Take in what was found with the present c, and choose the next."""
-        lengths = _lengths(found - self.images)
+        lengths = l2_norm(found - self.images)
         better = fooled & (lengths < self.least)
         self.best[better], self.least[better] = found[better], lengths[better]
         self.fools = torch.where(fooled, self.c, self.fools)
@@ -128,13 +133,13 @@ def minimise_in_box(objective: Objective, start: Tensor, steps: int) -> Tensor:
     place, memory = start, _Memory(start)
     values, gradients = objective(place)
     direction = memory.direction(place, gradients)
-    step = 1 / _lengths(direction).clamp(min=torch.finfo(values.dtype).tiny)
+    step = 1 / l2_norm(direction).clamp(min=torch.finfo(values.dtype).tiny)
     for _ in range(steps - 1):
-        trial = (place + _column(step, place) * direction).clamp(0, 1)
+        trial = (place + per_image(step, place) * direction).clamp(0, 1)
         new_values, new_gradients = objective(trial)
         promised = _dot(trial - place, gradients).clamp(max=0)
         taken = new_values <= values + SUFFICIENT * promised
-        here = _column(taken, place)
+        here = per_image(taken, place)
         moved, bent = torch.where(here, trial, place), torch.where(here, new_gradients, gradients)
         memory.add(moved - place, bent - gradients)
         place, gradients = moved, bent
@@ -167,10 +172,10 @@ class _Memory:
         shares = []
         for move, change, weight in reversed(self.pairs):
             shares.append(weight * _dot(move, q))
-            q = q - _column(shares[-1], q) * change
-        q = _column(self.scale, q) * q
+            q = q - per_image(shares[-1], q) * change
+        q = per_image(self.scale, q) * q
         for (move, change, weight), share in zip(self.pairs, reversed(shares), strict=True):
-            q = q + _column(share - weight * _dot(change, q), q) * move
+            q = q + per_image(share - weight * _dot(change, q), q) * move
         return q
 
 
@@ -192,11 +197,8 @@ class BatchLBFGS:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        if not self.lr > 0 or min(self.steps, self.eot_samples) < 1:
-            raise ValueError(
-                f"lr is {self.lr}, steps {self.steps}, eot_samples {self.eot_samples}: "
-                "BatchLBFGS needs a positive lr and at least one step and one pass."
-            )
+        check_positive(lr=self.lr)
+        check_at_least(1, steps=self.steps, eot_samples=self.eot_samples)
 
     def __call__(
         self,
@@ -213,7 +215,9 @@ class BatchLBFGS:
         optimizer = torch.optim.LBFGS([found], lr=self.lr, max_iter=self.steps)
 
         def closure() -> float:
-            values, gradients = _cross_entropy(model, found, labels, self.eot_samples)
+            values, gradients = averaged_loss_and_gradient(
+                model, found, labels, "cross-entropy", self.eot_samples
+            )
             found.grad = -gradients / len(images)
             return -values.mean().item()
 
@@ -223,28 +227,5 @@ class BatchLBFGS:
         return torch.where(overflown, images, found.detach().clamp(0, 1))
 
 
-def _cross_entropy(
-    model: nn.Module, images: Tensor, labels: Tensor, eot_samples: int
-) -> tuple[Tensor, Tensor]:
-    """Return each image's cross-entropy (N,) and its gradient, means over `eot_samples` passes."""
-    values, gradients = images.new_zeros(len(images)), torch.zeros_like(images)
-    for _ in range(eot_samples):
-        inputs = images.detach().requires_grad_()
-        with torch.enable_grad():
-            loss = F.cross_entropy(model(inputs), labels, reduction="none")
-            (gradient,) = torch.autograd.grad(loss.sum(), inputs)
-        values += loss.detach() / eot_samples
-        gradients += gradient / eot_samples
-    return values, gradients
-
-
-def _lengths(x: Tensor) -> Tensor:
-    return x.flatten(1).norm(dim=1)
-
-
 def _dot(one: Tensor, other: Tensor) -> Tensor:
     return (one * other).flatten(1).sum(1)
-
-
-def _column(values: Tensor, places: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (places.dim() - 1))

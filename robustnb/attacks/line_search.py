@@ -12,7 +12,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.gradient import LOSSES, LossName, averaged_gradient, check_images
+from robustnb.attacks.common import (
+    check_images,
+    check_one_of,
+    check_positive,
+    divided_by_largest,
+    per_image,
+)
+from robustnb.attacks.gradient import LOSSES, LossName, averaged_gradient
 from robustnb.models import Scale, copied, evaluating, predict
 from robustnb.randomness import noise_from, stochastic_layers
 
@@ -36,10 +43,8 @@ class FastGradientSign:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss is {self.loss!r}: it must be one of {', '.join(LOSSES)}.")
-        if not self.scale > 0:
-            raise ValueError(f"scale is {self.scale}: only a positive one keeps the labels.")
+        check_one_of(LOSSES, loss=self.loss)
+        check_positive(scale=self.scale)
 
     def __call__(
         self,
@@ -85,8 +90,7 @@ class HotCold:
     shift: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.weights not in ("paper", "unit"):
-            raise ValueError(f"weights is {self.weights!r}: it must be 'paper' or 'unit'.")
+        check_one_of(("paper", "unit"), weights=self.weights)
 
     def __call__(
         self,
@@ -107,8 +111,7 @@ class HotCold:
             logits = model(inputs)
             weighted = self._omega(logits.detach() + self.shift, labels) * logits
             (gradient,) = torch.autograd.grad(weighted.sum(), inputs)
-        largest = gradient.flatten(1).abs().amax(1).clamp(min=torch.finfo(gradient.dtype).tiny)
-        return gradient / largest.view(-1, *[1] * (images.dim() - 1))
+        return divided_by_largest(gradient)
 
     def _omega(self, h: Tensor, labels: Tensor) -> Tensor:
         cold = labels.unsqueeze(1)
@@ -135,7 +138,7 @@ class _Rays:
 
     def moved(self, which: Tensor, steps: Tensor) -> Tensor:
         """Return the images `which`, each moved by its step and rounded, in [0, 1]."""
-        offsets = steps.view(-1, *[1] * (self.pixels.dim() - 1)) * self.directions[which]
+        offsets = per_image(steps, self.pixels) * self.directions[which]
         return (self.pixels[which] + offsets).round().clamp(0, 255) / 255
 
     def fools(self, which: Tensor, steps: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustnb.attacks.gradient import check_images
+from robustnb.attacks.common import check_at_least, check_images, check_positive, l2_norm
 from robustnb.models import evaluating
 from robustnb.randomness import noise_from
 
@@ -28,11 +28,9 @@ class MinimumNorm:
     clip: bool = True
 
     def __post_init__(self) -> None:
-        if self.c < 0 or self.alpha <= 0 or self.steps < 1:
-            raise ValueError(
-                f"c is {self.c}, alpha {self.alpha}, steps {self.steps}: "
-                "MinimumNorm needs c of at least 0, a positive alpha and at least one step."
-            )
+        check_at_least(0, c=self.c)
+        check_positive(alpha=self.alpha)
+        check_at_least(1, steps=self.steps)
 
     def __call__(
         self,
@@ -62,7 +60,7 @@ class MinimumNorm:
         inputs = current.detach().requires_grad_()
         with torch.enable_grad():
             loss = F.cross_entropy(model(inputs), targets, reduction="sum")
-            loss = loss + self.c * (inputs - images).flatten(1).norm(dim=1).sum()
+            loss = loss + self.c * l2_norm(inputs - images).sum()
             (gradient,) = torch.autograd.grad(loss, inputs)
         moved = current - self.alpha * gradient
         return moved.clamp(0, 1) if self.clip else moved

@@ -4,20 +4,13 @@ Each takes a `generator` that its attacks draw from. Give it the one that `fit` 
 was interrupted goes on to the same weights.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from robustnb.attacks.black_box import Attack
-
-Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
-
-
-def _cross_entropy(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(model(images), labels)
+from robustnb.attacks.common import Attack, check_at_least
+from robustnb.training import Loss, cross_entropy
 
 
 @dataclass(frozen=True)
@@ -31,7 +24,7 @@ class Adversarial:
 
     attack: Attack
     clean_share: float = 0.0
-    loss: Loss = _cross_entropy
+    loss: Loss = cross_entropy
     generator: torch.Generator | None = None
 
     def __post_init__(self) -> None:
@@ -58,7 +51,7 @@ class Mixture:
 
     attacks: tuple[Attack, ...]
     clean: float = 4 / 8
-    loss: Loss = _cross_entropy
+    loss: Loss = cross_entropy
     generator: torch.Generator | None = None
 
     def __post_init__(self) -> None:
@@ -92,8 +85,7 @@ class InputNoise:
     sigma: float
 
     def __post_init__(self) -> None:
-        if self.sigma < 0:
-            raise ValueError(f"sigma is {self.sigma}: a standard deviation is at least 0.")
+        check_at_least(0, sigma=self.sigma)
 
     def __call__(
         self,
@@ -107,23 +99,3 @@ class InputNoise:
             images.shape, generator=generator, device=images.device, dtype=images.dtype
         )
         return images + self.sigma * noise
-
-
-@dataclass(frozen=True)
-class Smoothing:
-    """Score a minibatch with Gaussian noise on its pixels, in pixel units of [0, 1].
-
-    So networks are trained for randomised smoothing (Cohen et al. 2019, 3.3). The report's table
-    has rows called Smoothing and does not define it. Its section 3.1 names four ways to change an
-    image, PGD, FGSM, CW and random noise, and the longest row of the table is "Smoothing, PGD,
-    FGSM, CW": so Smoothing is taken to be the random noise.
-    """
-
-    sigma: float
-    loss: Loss = _cross_entropy
-    generator: torch.Generator | None = None
-
-    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss on the noisy images."""
-        noise = InputNoise(self.sigma)
-        return Adversarial(noise, loss=self.loss, generator=self.generator)(model, images, labels)
