@@ -250,6 +250,7 @@ def test_no_images_are_attacked() -> None:
         (lambda: FGSM(0.1, eot_samples=0), "eot_samples is 0"),
         (lambda: FGSM(0.1, loss="hinge"), "'hinge'"),  # type: ignore[arg-type]
         (lambda: PGD(0.1, 0.1, 0), "steps is 0"),
+        (lambda: PGD(0.1, float("nan"), 1), "alpha is nan"),
         (lambda: PGD(0.1, 0.1, 1, norm="l7"), "'l7'"),  # type: ignore[arg-type]
         (lambda: MinimumNorm(alpha=0), "alpha is 0"),
         (

@@ -21,17 +21,18 @@ from robustnb.attacks.gradient import averaged_margin, project
 from robustnb.models import evaluating
 from robustnb.randomness import draw_seed, noise_from, seeded, stochastic_layers
 
-# Where the squares of a search of 10,000 queries get half as large.
+# Of 10,000 queries, those after which squares cover half as much of the image as before.
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
 
 
 @dataclass(frozen=True)
 class RandomNoise:
-    """Add noise that knows nothing of the network: what an attack has to beat.
+    """Add random noise: the baseline that an attack has to beat.
 
-    It is uniform in the ball of radius `eps` in "linf", and of length `eps` in a uniform direction
-    in "l2", both in pixel units of [0, 1] and before pixels are clipped to [0, 1]. For each image
-    the draw of `restarts` with the largest margin counts, averaged over `eot_samples` passes.
+    In "linf" the noise is uniform in the ball of radius `eps`; in "l2" it has length `eps` and a
+    random direction. `eps` is in pixel units of [0, 1]; pixels are then clipped to [0, 1]. Of
+    `restarts` draws, each image keeps the one with the largest margin, which is that of the mean
+    logits of `eot_samples` passes.
     """
 
     eps: float
@@ -77,18 +78,18 @@ class RandomNoise:
 
 @dataclass(frozen=True)
 class Square:
-    """Search the corners of the Linf ball by squares at random (Andriushchenko et al. 2020).
+    """Search the corners of the Linf ball by random squares (Andriushchenko et al. 2020).
 
-    It sees the logits alone, so that masked gradients do not stop it. The perturbation starts as
+    It needs only the logits, so that masked gradients do not stop it. The perturbation starts as
     vertical stripes of +eps and -eps. Each query sets a square of it, at a random place, to +eps or
-    -eps per channel, and keeps the change if the margin grew (algorithms 1 and 2). A square covers
-    a share of the image that falls from `p_init` as the `queries` are used up. `eps` is in pixel
+    -eps per channel, and keeps the change if the margin grew (algorithms 1 and 2). The share of the
+    image that a square covers falls from `p_init` as the `queries` are used up. `eps` is in pixel
     units of [0, 1].
 
-    The margin is that of the mean logits of `eot_samples` passes. On a stochastic network the same
-    passes, drawn once, serve every query: a change then counts for what it does, not for its luck.
-    A fooled image is dropped from the batch, but not on a stochastic network: a larger margin makes
-    it likelier that a fresh draw is fooled too, and the others would be dealt its noise.
+    The margin is that of the mean logits of `eot_samples` passes. On a stochastic network the noise
+    is drawn once and repeated at every query, so that no change is kept by luck. Fooled images are
+    dropped from the batch, except on a stochastic network: there a larger margin makes it likelier
+    that fresh noise is fooled too, and in a smaller batch the other images would get other noise.
     """
 
     eps: float
@@ -125,7 +126,7 @@ class Square:
                     break
                 tried = self._change(best[active], images[active], query, generator)
                 reached = score(tried, labels[active])
-                # The stripes are where the search begins, not a change that has to pay.
+                # The search begins at the stripes, whether or not they raise the margin.
                 better = (reached > margins[active]) | (query == 0)
                 best[active[better]], margins[active[better]] = tried[better], reached[better]
                 active = in_play(margins)
@@ -157,9 +158,9 @@ class Square:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Make an attack on `source` and show what it found to another network.
+    """Attack `source`, to try on another network what fools this one.
 
-    The attacker needs a network of its own for the same task, and nothing of the one attacked.
+    The attacker needs a network for the same task and no access to the one under attack.
     """
 
     source: nn.Module
@@ -172,14 +173,14 @@ class Transfer:
         labels: Tensor,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return what `attack` finds on `source`; `model` is never asked."""
+        """Return what `attack` finds on `source`; `model` is not used."""
         return self.attack(self.source, images, labels, generator)
 
 
 def _replayed_margin(
     model: nn.Module, eot_samples: int, seed: int, images: Tensor, labels: Tensor
 ) -> Tensor:
-    """Return the margin (N,) of the mean logits of passes whose noise is the same at each call."""
+    """Return the margin (N,) of the mean logits, with the same noise at each call."""
     with noise_from(model, seeded(seed, images.device)):
         return averaged_margin(model, images, labels, eot_samples)
 

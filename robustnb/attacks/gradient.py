@@ -63,12 +63,13 @@ class FGSM:
 
 @dataclass(frozen=True)
 class PGD:
-    """Take `steps` of length `alpha` uphill, each followed by a projection (Madry et al. 2018).
+    """Take `steps` that increase the loss, projecting back after each (Madry et al. 2018).
 
-    The ball has radius `eps` in `norm`, in pixel units of [0, 1]. Each restart begins at a random
-    point of the ball (or at the image, without `random_start`); for each image the restart with the
-    largest margin counts. The gradient is averaged over `eot_samples` passes: 1 is enough for a
-    network that is not stochastic. The loss "margin" does not saturate where softmax does.
+    Steps have length `alpha` and the ball radius `eps`, both in `norm` and in pixel units of
+    [0, 1]. Each restart begins at a random point of the ball (or at the image, without
+    `random_start`); each image keeps the restart with the largest margin. The gradient is averaged
+    over `eot_samples` passes: 1 is enough for a network that is not stochastic. The loss "margin"
+    does not saturate where softmax does.
     """
 
     eps: float
@@ -169,7 +170,7 @@ def project(images: Tensor, centres: Tensor, eps: float, norm: Norm) -> Tensor:
 
 
 def _in_ball(images: Tensor, eps: float, norm: Norm, generator: torch.Generator | None) -> Tensor:
-    """Draw an offset for each image, all points of the ball alike."""
+    """Draw an offset for each image, uniform in the ball."""
     if norm == "linf":
         return torch.empty_like(images).uniform_(-eps, eps, generator=generator)
     direction = torch.empty_like(images).normal_(generator=generator)
@@ -187,5 +188,5 @@ def _steepest(gradient: Tensor, norm: Norm) -> Tensor:
 
 
 def _divisor(x: Tensor) -> Tensor:
-    """Return the L2 norms, to divide by: an offset or gradient of all zeros stays zero."""
+    """Return L2 norms by which an offset or gradient of all zeros can be divided: it stays zero."""
     return per_image(l2_norm(x).clamp(min=torch.finfo(x.dtype).tiny), x)

@@ -13,13 +13,13 @@ from robustnb.randomness import noise_from
 
 @dataclass(frozen=True)
 class MinimumNorm:
-    """Descend c |r| + cross-entropy(f(x + r), t) from r = 0 until the label is lost (eq. 5).
+    """Minimise c |r| + cross-entropy(f(x + r), t) by gradient until the label changes (eq. 5).
 
-    The equation is minimised, so its y must be a wrong class t: here the runner-up on the clean
-    image (climbing away from the label stalls where softmax saturates). `alpha` is the step and |r|
-    the Euclidean norm of an image's perturbation, both in pixel units of [0, 1]. Each image stops
-    as soon as it is misclassified and is dropped from the batch; one that is misclassified already
-    keeps r = 0. With `clip` pixels stay in [0, 1]; the paper has no such constraint.
+    The paper's y must be a wrong class t, since the sum is minimised: here it is the runner-up on
+    the clean image. (Maximising the loss of the label stalls where softmax saturates.) `alpha` is
+    the step and |r| the Euclidean norm of an image's perturbation, both in pixel units of [0, 1].
+    An image is dropped from the batch as soon as it is misclassified; one that is misclassified
+    already keeps r = 0. With `clip` pixels stay in [0, 1]; the paper has no such constraint.
     """
 
     c: float = 0.02

@@ -1,7 +1,7 @@
-"""Training on images that were attacked first: losses for `fit` (Madry et al. 2018).
+"""Adversarial training: losses for `fit` that attack the images first (Madry et al. 2018).
 
-Each takes a `generator` that its attacks draw from. Give it the one that `fit` gets, and a run that
-was interrupted goes on to the same weights.
+Attacks draw from the `generator` of the loss. With the generator that `fit` gets, an interrupted
+run resumes to the same weights.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from robustnb.training import Loss, cross_entropy
 
 @dataclass(frozen=True)
 class Adversarial:
-    """Score a minibatch after `attack` has changed it, as the network is now (Madry et al., 2.1).
+    """Compute the loss of a minibatch that `attack` has changed (Madry et al., section 2.1).
 
-    Attacks see the network in evaluation mode; the score is that of its own mode. With
-    `clean_share` a, the loss is (1 - a) * adversarial + a * clean, from a pass each; parametric
-    noise injection was trained at 0.5. `loss` is the mean cross-entropy unless another is given.
+    The attack meets the present network in evaluation mode; the loss is computed in the network's
+    own mode. With `clean_share` a, it is (1 - a) * adversarial + a * clean, from a pass each;
+    parametric noise injection was trained at 0.5.
     """
 
     attack: Attack
@@ -43,10 +43,11 @@ class Adversarial:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Score each minibatch clean or after one of `attacks`, by chance (Kaspar et al., 3.1).
+    """Compute the loss of a minibatch that one of `attacks`, or none, has changed at random.
 
-    It stays clean with probability `clean`, and the attacks share the rest equally: four of them
-    have 1/8 each, as in the report. With fewer the report does not say; here clean stays at 4/8.
+    It stays clean with probability `clean`; the attacks share the rest equally (Kaspar et al.,
+    section 3.1). Four attacks have 1/8 each, as in the report. For fewer the report does not say;
+    here `clean` stays at 4/8.
     """
 
     attacks: tuple[Attack, ...]
@@ -62,7 +63,7 @@ class Mixture:
             )
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss on the minibatch, which at most one attack has changed."""
+        """Return the loss on the minibatch, changed by one attack at most."""
         attack = self._choose(images.device)
         if attack is not None:
             images = attack(model, images, labels, self.generator)
@@ -77,9 +78,9 @@ class Mixture:
 
 @dataclass(frozen=True)
 class InputNoise:
-    """Add N(0, sigma^2) to every pixel, called like an attack; pixels may leave [0, 1].
+    """Add noise N(0, sigma^2) to every pixel; it is called as an attack is.
 
-    Nothing is clipped, because randomised smoothing certifies the network under this very noise.
+    Pixels may leave [0, 1]: randomised smoothing certifies the network under unclipped noise.
     """
 
     sigma: float
@@ -94,7 +95,7 @@ class InputNoise:
         labels: Tensor,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return noisy images of the shape of `images`; the network is never asked."""
+        """Return noisy images of the shape of `images`; the network is not used."""
         noise = torch.randn(
             images.shape, generator=generator, device=images.device, dtype=images.dtype
         )

@@ -86,11 +86,11 @@ def _surface(axes: Axes, side: NDArray[Any], margins: NDArray[np.float64]) -> No
 
 
 def _two_classes(axes: Axes, places: NDArray[Any], kinds: NDArray[Any]) -> None:
-    """Draw the points of one class as dots and of the other as crosses, at most 200 in all."""
-    shown = slice(None, None, ceil(len(places) / 200))
-    places, kinds = places[shown], kinds[shown]
+    """Draw the points of one class as dots and of the other as crosses, about 200 in all."""
+    some = slice(None, None, ceil(len(places) / 200))
     first, second = np.unique(kinds)
-    draw_strokes(axes, places[kinds == first], DOT, color=BLUE, linewidth=4, label=f"class {first}")
+    style: dict[str, Any] = {"color": BLUE, "linewidth": 4, "label": f"class {first}"}
+    draw_strokes(axes, places[kinds == first][some], DOT, **style)
     radius = 0.012 * np.ptp(axes.get_xlim())
-    style: dict[str, Any] = {"color": VERMILION, "linewidth": 1.2, "label": f"class {second}"}
-    draw_strokes(axes, places[kinds == second], radius * CROSS, **style)
+    style = {"color": VERMILION, "linewidth": 1.2, "label": f"class {second}"}
+    draw_strokes(axes, places[kinds == second][some], radius * CROSS, **style)

@@ -1,4 +1,4 @@
-"""Caffe's two small convolutional networks, with the dropout of BANG, and how Caffe trains them.
+"""Caffe's two small convolutional networks with the dropout of BANG, and Caffe's optimizer.
 
 LeNet is for gray images, "CIFAR-10 quick" for colour (Jia et al. 2014). Rozsa, Günther & Boult
 (2016) added a dropout layer before the last layer of each. Layers keep their names in Caffe.
@@ -17,7 +17,7 @@ from robustnb.models import Scale
 
 
 class RawPixels(nn.Module):
-    """Turn images in [0, 1] into raw pixels, 0 to 255, less those of the mean image.
+    """Turn images in [0, 1] into raw pixels, 0 to 255, and subtract the mean image.
 
     `mean` (C, H, W) is the mean of the training images in [0, 1]. It is kept with the weights.
     """
@@ -116,7 +116,7 @@ def caffe_sgd(
 ) -> SGD:
     """Make the optimizer of Caffe's examples: biases learn twice as fast, and decay as weights do.
 
-    Caffe multiplies by the learning rate before it adds to the momentum, torch after. The two part
+    Caffe multiplies by the learning rate before it adds to the momentum, torch after. They differ
     only in the few steps that follow a jump of the learning rate.
     """
     named = list(model.named_parameters())
