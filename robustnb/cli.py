@@ -90,12 +90,15 @@ def lab() -> None:
 @main.command()
 def lint() -> None:
     """Check style and types."""
-    checks = (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"])
-    codes = [
-        subprocess.run([sys.executable, "-m", *check], cwd=ROOT, check=False).returncode
-        for check in checks
-    ]
-    sys.exit(max(codes))
+    python = [sys.executable, "-m"]
+    oxlint = str(Path(sys.executable).with_name("oxlint"))  # no Python module
+    checks = (
+        [*python, "ruff", "check"],
+        [*python, "ruff", "format", "--check"],
+        [*python, "mypy"],
+        [oxlint, "robustnb", "tests"],
+    )
+    sys.exit(max(subprocess.run(check, cwd=ROOT, check=False).returncode for check in checks))
 
 
 @main.command()

@@ -1,1 +1,1 @@
-"""Batch adjusted network gradients, BANG (Rozsa, Günther & Boult 2016)."""
+"""BANG: batch adjusted network gradients (Rozsa, Günther & Boult 2016)."""

@@ -1,21 +1,24 @@
-"""Figures of the chapter on BANG: of its networks, and of rows that only this paper has."""
+"""Figures of the networks in the chapter on BANG."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from robustnb import plots, tables
+from robustnb import plots
 from robustnb.attacks.line_search import FastGradientSign, HotCold
-from robustnb.convolutional import Dropout
 from robustnb.defenses.bang import gradient_norms
 from robustnb.drawing import Drawing
+from robustnb.dropout import Dropout
 from robustnb.models import Scale, predict
+from robustnb.papers.bang.saturation import certain
 from robustnb.papers.bang.training import Trained
+from robustnb.plots.canvas import COLOURS, MARKERS, NARROW, add_legend, new_axes
+from robustnb.plots.lines import Series
 from robustnb.randomness import seeded
-from robustnb.saturation import certain
-from robustnb.stored import Stored
-from robustnb.tables import Table
 
 Trainings = Mapping[str, Trained]
 Networks = Mapping[str, nn.Module]
@@ -38,12 +41,33 @@ def gradient_lengths(
     trainings: Trainings, images: Tensor, labels: Tensor, iteration: int
 ) -> Drawing:
     """Draw the lengths of the gradients of images after so many iterations, the longest first."""
-    return plots.ranked(
+    return ranked(
         f"Gradients of {len(images)} training digits after {iteration} iterations",
         lengths(trainings, images, labels, iteration),
         "length of the gradient",
         limits=(1e-16, 3),
     )
+
+
+def ranked(
+    title: str, lengths: Mapping[str, ArrayLike], ylabel: str, limits: tuple[float, float]
+) -> Drawing:
+    """Draw lengths from the greatest to the least on a logarithmic axis, a dot for each.
+
+    Lengths below the lower of `limits`, such as 0, are not drawn; the alt text counts them.
+    """
+    figure, (axes,) = new_axes(size=(NARROW, 3.1))
+    told = []
+    for index, (name, values) in enumerate(lengths.items()):
+        order = np.sort(np.asarray(values, dtype=float))[::-1]
+        seen = order[order >= limits[0]]
+        style: dict[str, Any] = {"color": COLOURS[index % 4], "marker": MARKERS[index % 4]}
+        axes.plot(range(1, len(seen) + 1), seen, linestyle="", markersize=4, label=name, **style)
+        unseen = f", {len(order) - len(seen)} below the axis" if len(seen) < len(order) else ""
+        told.append(f"{name} from {order[0]:.2g} to {order[-1]:.2g}{unseen}")
+    axes.set(yscale="log", ylim=limits, xlabel="examples, the longest first", ylabel=ylabel)
+    add_legend(figure)
+    return Drawing(figure, f"{title}: {'; '.join(told)}.")
 
 
 def accuracy_curves(trainings: Trainings) -> Drawing:
@@ -118,7 +142,7 @@ def multiplied_logits(
 
     Of the images (N, C, H, W) that a network classifies correctly, in percent.
     """
-    lines: dict[str, plots.Series] = {}
+    lines: dict[str, Series] = {}
     for kind, share in (("fooled by FGS", _fooled_share), ("p = 1", _certain_share)):
         for name, model in networks.items():
             right = predict(model, images).argmax(1) == labels
@@ -146,60 +170,6 @@ def under_noise(
     seen = image + std / 255 * torch.randn(image.shape, generator=seeded(0))
     beliefs = {name: predict(model, seen).softmax(1)[0] for name, model in networks.items()}
     return plots.answers(seen[0].clamp(0, 1), beliefs, classes, classes[label])
-
-
-def after_noise(stored: Stored, table: str, columns: Mapping[str, str]) -> Drawing:
-    """Draw the answers that noise changes at the end of training, a line for each of `columns`.
-
-    `columns` are those of the table, by the names that the lines get.
-    """
-    iterations, stds = noise_tested(stored, table)
-    lines: dict[str, plots.Series] = {
-        f"{name}{note}": [
-            _point(stored, table, f"iteration {iterations[-1]}, std {std}{note}", column)
-            for std in stds
-        ]
-        for name, column in columns.items()
-        for note in ("", ", clipped")
-    }
-    title = f"Answers changed by noise after {iterations[-1]} iterations"
-    xlabel = "standard deviation of the noise (0 to 255)"
-    return plots.curves(title, stds, lines, xlabel, "changed answers (%)")
-
-
-def noise_over_training(stored: Stored, table: str, columns: Mapping[str, str]) -> Drawing:
-    """Draw the answers that the strongest noise changes over training, as `after_noise` does."""
-    iterations, stds = noise_tested(stored, table)
-    lines: dict[str, plots.Series] = {
-        name: [_point(stored, table, f"iteration {i}, std {stds[-1]}", column) for i in iterations]
-        for name, column in columns.items()
-    }
-    title = f"Answers changed by noise of std {stds[-1]}"
-    return plots.curves(title, iterations, lines, "iterations of training", "changed answers (%)")
-
-
-def noise_tested(stored: Stored, table: str) -> tuple[list[str], list[str]]:
-    """Return at which iterations and with which standard deviations noise was tested."""
-    rows = [row["row"].split(", ") for row in stored.rows(table)]
-    iterations, stds = (dict.fromkeys(parts[n].split()[-1] for parts in rows) for n in (0, 1))
-    return list(iterations), list(stds)
-
-
-def _point(stored: Stored, table: str, row: str, column: str) -> tuple[float, float | None]:
-    found = stored.row(table, row, column)
-    return found["value"], found["spread"]
-
-
-def grid(stored: Stored, table: str, column: str, title: str) -> Table:
-    """Show one column of a grid of networks: a row for each epsilon, a column for each beta."""
-    rows = [row for row in stored.rows(table) if row["column"] == column]
-    cells = {}
-    for row in rows:
-        _, beta, eps = row["row"].split()
-        cells[eps, beta] = f"{row['value']:.4g}"
-    iterations = rows[0]["settings"]["training"]["iterations"]
-    where = f"after {iterations} iterations; {stored.where(table)}"
-    return tables.text_table(cells, f"{title} {where}")
 
 
 def without_dropout(model: nn.Module) -> nn.Sequential:

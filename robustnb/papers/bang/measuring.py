@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from robustnb.attacks.line_search import FastGradientSign, HotCold
 from robustnb.devices import device
 from robustnb.models import predict
+from robustnb.papers.bang.saturation import blank, certain, gradient_health
+from robustnb.papers.bang.similarity import psychometric_similarity
 from robustnb.papers.bang.training import BATCH, Trained
 from robustnb.papers.images import Images
-from robustnb.saturation import blank, certain, gradient_health
-from robustnb.similarity import psychometric_similarity
 from robustnb.training import Split
 
 LineSearch = FastGradientSign | HotCold

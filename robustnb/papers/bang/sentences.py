@@ -6,9 +6,9 @@ from contextlib import suppress
 from torch import Tensor
 
 from robustnb import results
-from robustnb.papers.bang.figures import noise_tested
 from robustnb.papers.bang.own_tables import COUNTED
 from robustnb.papers.bang.protocols import PLAIN
+from robustnb.papers.bang.row_figures import noise_tested
 from robustnb.stored import Stored
 from robustnb.verdicts import NotMeasured
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 from robustnb.checkpoint import History
-from robustnb.convolutional import caffe_sgd, cifar10_quick, inverse_decay, lenet
 from robustnb.defenses.bang import BANG
 from robustnb.devices import device
 from robustnb.files import whole
+from robustnb.papers.bang.networks import caffe_sgd, cifar10_quick, inverse_decay, lenet
 from robustnb.papers.images import Images, loaded
 from robustnb.papers.pieces import unfinished
 from robustnb.randomness import initial_weights, seeded
