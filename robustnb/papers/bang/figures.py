@@ -100,11 +100,8 @@ def mean_logits(trainings: Trainings, images: Tensor) -> Drawing:
 
 def fooled(networks: Networks, images: Tensor, labels: Tensor) -> Tensor:
     """Return the indices of the images (N, C, H, W) that hot/cold changes on every network."""
-    return (
-        torch.stack([_moved(m, images, labels)[1] > 0 for m in networks.values()])
-        .all(0)
-        .nonzero()[:, 0]
-    )
+    moved = [_moved(model, images, labels)[1] > 0 for model in networks.values()]
+    return torch.stack(moved).all(0).nonzero()[:, 0]
 
 
 def hot_cold(
