@@ -1,14 +1,14 @@
-"""What the tests of the book share: the book itself, built once."""
+"""What the tests share: one thread a process, and the book itself, built once."""
 
+import os
 from pathlib import Path
 
+# Sums differ in their last digit with the number of threads, here and in what the tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
-import torch
 
-from robustnb.book import build
-
-# As `robustnb test` does: sums differ in their last digit with the number of threads.
-torch.set_num_threads(1)
+from robustnb.publishing.build import build
 
 
 @pytest.fixture(scope="session")
