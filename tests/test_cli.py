@@ -14,12 +14,13 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from robustnb import cli, reproduction
-from robustnb.results import published
+from robustnb.results import papers, published
 from robustnb.training import TrainingDiverged
 
 README = (cli.ROOT / "README.md").read_text(encoding="utf-8")
@@ -89,6 +90,15 @@ def test_the_readme_and_the_lock_name_the_command_that_makes_the_lock() -> None:
     command = re.search(r"uv pip compile .*", LOCK)
     assert command is not None
     assert f".venv/bin/{command.group()}" in README
+
+
+def test_the_citation_is_of_this_version_and_of_the_papers() -> None:
+    citation = yaml.safe_load((cli.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    for key, value in {"title": "name", "version": "version", "license": "license"}.items():
+        assert citation[key] == PROJECT[value]
+    works = re.sub(r"[{}]", "", (cli.ROOT / "book/references.bib").read_text(encoding="utf-8"))
+    assert len(citation["references"]) == len(papers())
+    assert [work for work in citation["references"] if work["title"] not in works] == []
 
 
 # The lock.
