@@ -1,9 +1,10 @@
-"""The networks of Rozsa, Günther & Boult (2016): how each is trained, with and without BANG."""
+"""How the networks of Rozsa, Günther & Boult (2016) are trained, with and without BANG."""
 
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -14,15 +15,18 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 from robustnb.checkpoint import History
-from robustnb.data import Dataset, load
 from robustnb.defenses.bang import BANG
-from robustnb.experiments.pieces import Piece, result, unfinished
+from robustnb.devices import device
 from robustnb.files import whole
 from robustnb.papers.bang.networks import caffe_sgd, cifar10_quick, inverse_decay, lenet
+from robustnb.papers.images import Images, loaded
+from robustnb.papers.pieces import unfinished
 from robustnb.randomness import initial_weights, seeded
 from robustnb.training import Loss, cross_entropy, fit
 
+SPLITS = "as_published"  # for MNIST the paper says 50,000, its code trains on all 60,000
 MONITORED = 1_000  # test images of a training curve, by which nothing is chosen
+BATCH = 250  # images a pass when a trained network is evaluated
 
 
 @dataclass(frozen=True)
@@ -47,34 +51,23 @@ class Training:
     every: int
     momentum: float = 0.9
 
-
-@dataclass(frozen=True)
-class Network:
-    """A network of Tables 1 and 2: `label` as printed, and BANG's two numbers (eps 0: none).
-
-    With `exact` its loss is written so that the gradient in the label's logit does not round to 0.
-    """
-
-    label: str
-    beta: float = 1.0
-    eps: float = 0.0
-    exact: bool = False
-
-    @property
-    def name(self) -> str:
-        """Return the name of its row in the tables."""
-        settings = f" beta={self.beta:.2f} epsilon={self.eps:.3f}" if self.eps else ""
-        return f"{self.label}{settings}{', exact gradient' * self.exact}"
+    def images(self, which: str, num_images: int | None = None) -> Images:
+        """Return which images the first `num_images` of a split are (all unless told)."""
+        return Images(self.dataset, SPLITS, which, num_images)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, its weights at each stage, a row of history at each, and the seconds."""
+    """A trained network, its weights at each stage, and a row of history for each round."""
 
     model: nn.Module
     weights: dict[int, dict[str, Tensor]]
     history: History
-    seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the training took."""
+        return sum(row["seconds"] for row in self.history)
 
     def at(self, iteration: int) -> nn.Module:
         """Return the network as it was after this iteration."""
@@ -101,57 +94,57 @@ class Relative(nn.Module):
         return logits - logits.gather(1, self.labels.unsqueeze(1))
 
 
-def train(training: Training, network: Network, seed: int) -> Trained:
-    """Train a network for exactly so many iterations.
+def train(training: Training, beta: float, eps: float, exact: bool, seed: int) -> Trained:
+    """Train a network for exactly so many iterations, with BANG unless `eps` is 0.
 
-    The images of a round, from one stage to the next, are those of one pass after the other, in an
-    order drawn from `seed`, as are the initial weights. `fit` mixes those of a round anew.
+    With `exact` the loss is written so that the gradient in the label's logit does not round to 0.
+    The images of a round, which is `every` iterations, are those of one pass after the other, in
+    an order drawn from `seed`, as are the initial weights. `fit` mixes those of a round anew.
     """
-    # The paper says 50,000 images of MNIST; its code trains on all 60,000.
-    dataset, weights, history = load(training.dataset, splits="as_published"), {}, []
     with initial_weights(seed):
-        model = build(training, dataset)
+        model = build(training).to(device())
+    loss, weights, history = loss_of(training, beta, eps, exact), {}, []
     with TemporaryDirectory() as elsewhere:
         path = unfinished() or Path(elsewhere) / "training.safetensors"
-        for row in _rounds(training, model, _loss(training, network), dataset, seed, path):
+        for row in _rounds(training, model, loss, seed, path):
             history.append(row)
             if (iteration := int(row["iteration"])) in training.stages:
                 weights[iteration] = _kept(model, path.with_name(f"{iteration}.safetensors"))
-    return Trained(model, weights, history, sum(row["seconds"] for row in history))
+    return Trained(model.cpu(), weights, history)
 
 
-def build(training: Training, dataset: Dataset) -> nn.Module:
+def build(training: Training) -> nn.Module:
     """Return the untrained network, for images of the shape of the data set's."""
+    dataset = loaded(training.dataset, SPLITS)
     channels, size, classes = *dataset.images.shape[1:3], len(dataset.classes)
     if training.network == "LeNet":
         return lenet(channels, size, classes)
     return cifar10_quick(dataset.split("train")[0].mean(0), channels, size, classes)
 
 
-def _loss(training: Training, network: Network) -> Loss:
-    bang = BANG(network.eps, network.beta, training.misclassified)
-    loss: Loss = bang if network.eps else cross_entropy
-    if not network.exact:
+def loss_of(training: Training, beta: float, eps: float, exact: bool) -> Loss:
+    """Return the loss that `train` minimises."""
+    loss: Loss = BANG(eps, beta, training.misclassified) if eps else cross_entropy
+    if not exact:
         return loss
     return lambda model, images, labels: loss(Relative(model, labels), images, labels)
 
 
 def _rounds(
-    training: Training, model: nn.Module, loss: Loss, dataset: Dataset, seed: int, path: Path
+    training: Training, model: nn.Module, loss: Loss, seed: int, path: Path
 ) -> Iterator[dict[str, float]]:
     """Train `every` iterations at a time; yield the loss and the test accuracy after each round.
 
     A round is an epoch to `fit`, which goes on from the one before, kept at `path`.
     """
-    (images, labels), test = dataset.split("train"), dataset.split("test")
+    images, labels = training.images("train").load()
+    test = training.images("test", MONITORED).load()
     optimizer = caffe_sgd(model, training.lr, training.momentum, training.weight_decay)
-    scheduler, generator = _decay(training, optimizer), seeded(seed)
+    scheduler, generator = _decay(training, optimizer), seeded(seed, device())
     total, size = training.iterations * training.batch_size, training.every * training.batch_size
     for number, some in enumerate(_order(len(images), total, generator).split(size), 1):
         history = fit(
-            model,
-            (images[some], labels[some]),
-            (test[0][:MONITORED], test[1][:MONITORED]),
+            *(model, (images[some], labels[some]), test),
             optimizer=optimizer,
             scheduler=scheduler,
             loss=loss,
@@ -177,8 +170,8 @@ def _kept(model: nn.Module, path: Path) -> dict[str, Tensor]:
 
 def _order(count: int, total: int, generator: torch.Generator) -> Tensor:
     """Return `total` indices below `count`: every one of them once, then again."""
-    passes = math.ceil(total / count)
-    return torch.cat([torch.randperm(count, generator=generator) for _ in range(passes)])[:total]
+    draw = partial(torch.randperm, count, generator=generator, device=generator.device)
+    return torch.cat([draw() for _ in range(math.ceil(total / count))])[:total]
 
 
 def _decay(training: Training, optimizer: torch.optim.Optimizer) -> LRScheduler:
@@ -186,20 +179,3 @@ def _decay(training: Training, optimizer: torch.optim.Optimizer) -> LRScheduler:
         return inverse_decay(optimizer)
     milestones = [round(share * training.iterations) for share in (0.9, 0.95)]
     return MultiStepLR(optimizer, milestones, gamma=0.1)
-
-
-def network_piece(training: Training, network: Network, seed: int) -> Piece:
-    """Return the training of a network as a piece.
-
-    R1 is R0 from another seed; the networks with BANG start from the weights of R0.
-    """
-    own_seed = 2 * seed + (network.label == "R1")
-    unlabelled = replace(network, label="")
-    cost = training.iterations * training.batch_size / 1000
-    return Piece(train, (training, unlabelled, own_seed), cost)
-
-
-def trained(training: Training, network: Network, seed: int) -> Trained:
-    """Return a trained network."""
-    found: Trained = result(network_piece(training, network, seed))
-    return found

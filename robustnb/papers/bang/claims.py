@@ -7,14 +7,9 @@ Beside the paper's two tables they read tables of our own, those about CIFAR-10 
 
 import re
 from contextlib import suppress
-from functools import partial
 
-from robustnb import results
-from robustnb.results import published
 from robustnb.verdicts import Answer, Finding, Measured, NotMeasured, Quantity, claim, graded
 
-PAPER = "bang"
-_printed = partial(results.printed, PAPER)
 PLAIN = "R0"
 COUNTED = "cross-entropy, p = 1 counted as failed: success"
 MARGIN = "margin: success"
@@ -56,7 +51,7 @@ def failures_are_blank_gradients(measured: Measured) -> Finding:
     BANG-2 counts every image with p = 1 as a failure, whatever its gradient; at most the same
     blank gradients are among those.
     """
-    name = _compared("1")
+    name = _compared(measured, "1")
     margin = measured("fgs", MARGIN, name)
     if measured("1", name, "FGS rate").mean == 100:
         reason = f"FGS never fails on {_label(name)}: there is no failure to explain."
@@ -82,12 +77,12 @@ def failures_are_blank_gradients(measured: Measured) -> Finding:
 @claim("BANG-4")
 def hot_cold_images_become_visible(measured: Measured) -> Finding:
     """Compare the size of HC1's perturbations, and those of hot/cold with unit weights."""
-    name = _compared("1")
+    name = _compared(measured, "1")
     printed = measured("1", name, "HC1 Linf") - measured("1", PLAIN, "HC1 Linf")
     similar = measured("1", name, "HC1 PASS") - measured("1", PLAIN, "HC1 PASS")
     row = "unit weights: Linf"
     unit = measured("hot-cold", row, name) - measured("hot-cold", row, PLAIN)
-    claimed = _printed("1", name, "HC1 Linf") - _printed("1", PLAIN, "HC1 Linf")
+    claimed = measured.printed("1", name, "HC1 Linf") - measured.printed("1", PLAIN, "HC1 Linf")
     reason = (
         f"{_label(name)} changes Linf by {printed} pixels and PASS by {similar}, where the paper's "
         f"Linf changes by {claimed:.2f}; with weights of 1 and -1, which no offset of the logits "
@@ -110,7 +105,7 @@ def fgs_success_falls_on_cifar10(measured: Measured) -> Finding:
     What BANG does to FGS grows with training, so that a shorter one than the paper's cannot refute.
     """
     finding = _fgs(measured, "2", ", CIFAR-10")
-    gap = _gaps(measured, "2")[_compared("2")]
+    gap = _gaps(measured, "2")[_compared(measured, "2")]
     short = _short_of_the_paper(measured)
     reason = f"{finding.reason[:-1]}; accuracy differs by {gap} points."
     answer = "holds in part" if finding.answer == "holds" and gap.mean < -1 else finding.answer
@@ -143,20 +138,8 @@ def overhead_is_negligible(measured: Measured) -> Finding:
     return Finding(answer, reason, {"ratio": ratio.mean})
 
 
-CLAIMS = (
-    accuracy_is_kept,
-    fgs_success_falls,
-    failures_are_blank_gradients,
-    hot_cold_images_become_visible,
-    noise_changes_few_labels,
-    fgs_success_falls_on_cifar10,
-    noise_changes_fewer_labels_on_cifar10,
-    overhead_is_negligible,
-)
-
-
 def _fgs(measured: Measured, table: str, where: str) -> Finding:
-    name = _compared(table)
+    name = _compared(measured, table)
     plain, balanced = (measured(table, network, "FGS rate") for network in (PLAIN, name))
     counted, margin = (measured(f"fgs{where}", row, name) for row in (COUNTED, MARGIN))
     low = LOW_RATE[table]
@@ -178,7 +161,7 @@ def _noise(
 
     The text says that noise is added, and nothing of clipping; both are told.
     """
-    row, name = _last(measured, f"random noise{where}", std), _compared(table)
+    row, name = _last(measured, f"random noise{where}", std), _compared(measured, table)
     plain, balanced = (measured(f"random noise{where}", row, network) for network in (PLAIN, name))
     fall = plain - balanced
     clipped = [measured(f"random noise{where}", f"{row}, clipped", n) for n in (PLAIN, name)]
@@ -202,7 +185,7 @@ def _other_plain(measured: Measured) -> str:
 
 def _short_of_the_paper(measured: Measured) -> float:
     """Return by how many points the plain CIFAR-10 network is below the paper's."""
-    return _printed("2", PLAIN, "accuracy") - measured("2", PLAIN, "accuracy").mean
+    return measured.printed("2", PLAIN, "accuracy") - measured("2", PLAIN, "accuracy").mean
 
 
 def _last(measured: Measured, table: str, std: int) -> str:
@@ -214,17 +197,17 @@ def _last(measured: Measured, table: str, std: int) -> str:
     return f"iteration {max(iterations)}, std {std}"
 
 
-def _compared(table: str) -> str:
+def _compared(measured: Measured, table: str) -> str:
     """Return the network that the paper compares with R0: B1 on MNIST, B0 on CIFAR-10."""
     label = {"1": "B1", "2": "B0"}[table]
-    return next(name for name in _balanced(table) if _label(name) == label)
+    return next(name for name in _balanced(measured, table) if _label(name) == label)
 
 
 def _gaps(measured: Measured, table: str) -> dict[str, Quantity]:
     """Return by how much the accuracy of each measured network with BANG exceeds that of R0."""
     plain = measured(table, PLAIN, "accuracy")
     gaps: dict[str, Quantity] = {}
-    for name in _balanced(table):
+    for name in _balanced(measured, table):
         with suppress(NotMeasured):
             gaps[name] = measured(table, name, "accuracy") - plain
     if not gaps:
@@ -232,10 +215,9 @@ def _gaps(measured: Measured, table: str) -> dict[str, Quantity]:
     return gaps
 
 
-def _balanced(table: str) -> list[str]:
+def _balanced(measured: Measured, table: str) -> list[str]:
     """Return the names of the networks with BANG in a printed table."""
-    names = dict.fromkeys(cell["row"] for cell in published(PAPER, table))
-    return [name for name in names if name.startswith("B")]
+    return [name for name in measured.printed_rows(table) if name.startswith("B")]
 
 
 def _label(name: str) -> str:
