@@ -17,8 +17,8 @@ import traitlets
 from playwright.sync_api import Locator, Page, expect
 from sklearn.datasets import load_digits
 
-from robustnb.chapters import share_texts
 from robustnb.drawing import Drawing
+from robustnb.publishing.notebook import share_texts
 from robustnb.widgets import Frames, StaticWidget, sweep
 from robustnb.widgets.static import HERE
 
