@@ -176,7 +176,7 @@ def test_the_length_of_a_training_is_that_of_its_rows() -> None:
     found = stored(cells, iterations=4_000)
     expected = "Measured at profile laptop (4000 iterations; the paper has 20,000)."
     assert sentences.length_of_training(found) == expected
-    told = sentences.underflown(found, C0, B1)
+    told = sentences.underflowed(found, C0, B1)
     assert told.startswith(
         "After 4,000 iterations the probability of the label is exactly 1 for 23%"
     )

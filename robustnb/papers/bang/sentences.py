@@ -123,7 +123,7 @@ def length_of_training(stored: Stored) -> str:
     return f"Measured at profile {profile} ({number} iterations; the paper has 20,000)."
 
 
-def underflown(stored: Stored, on_cifar10: str, on_mnist: str) -> str:
+def underflowed(stored: Stored, on_cifar10: str, on_mnist: str) -> str:
     """Tell for how many images the loss has underflowed, on either data set."""
     first, second = (
         stored.value(table, CERTAIN, name)
