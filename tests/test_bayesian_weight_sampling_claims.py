@@ -30,7 +30,8 @@ def judge(
 ) -> Verdict:
     """Judge BWS-`number` on the paper's own cells and OWN with some of them changed."""
     cells = PRINTED | OWN | (changes or {})
-    return CLAIMS[f"BWS-{number}"](rows_of(PAPER, cells, seeds, profile))
+    rows = rows_of(PAPER, cells, seeds, profile)
+    return CLAIMS[f"BWS-{number}"]([each | {"settings": {"sets": SETS}} for each in rows])
 
 
 def on_sets(column: str, sets: int, value: float) -> Changes:
