@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from robustnb import checkpoint, training
-from robustnb.experiments import bang, bang_training
 from robustnb.experiments import bayesian_weight_sampling as bayesian
 from robustnb.experiments import bayesian_weight_sampling_pieces as bayesian_pieces
 from robustnb.experiments import noise_optimization as noise
 from robustnb.experiments import noise_optimization_training as noise_training
 from robustnb.experiments import stochastic_lwta as lwta
 from robustnb.experiments import stochastic_lwta_pieces as lwta_pieces
-from robustnb.experiments.bang_tables import PLAIN
-from robustnb.experiments.pieces import Piece, result
+from robustnb.papers.bang import training as bang_training
+from robustnb.papers.bang.protocols import PROTOCOLS as BANG
+from robustnb.papers.pieces import Piece, result
 
 EPOCHS = 4
 
@@ -32,10 +32,9 @@ def pieces() -> Iterator[Any]:
     yield Piece(bayesian_pieces.train_plain, (plain, "FC-10", "0", 0))
     perceptrons = shortened(noise.PROTOCOLS["smoke"]["3"].training, num_images=300)
     yield Piece(noise_training.train, (perceptrons, "MLPN ReLU", 0))
-    (digits, *_) = bang.PROTOCOLS["smoke"].studies.values()
-    rounds = replace(digits.training, iterations=EPOCHS * 5, stages=(5, 20), every=5)
-    bang_network = replace(PLAIN, eps=0.5, beta=0.8)
-    yield Piece(bang_training.train, (rounds, bang_network, 0))
+    digits = BANG["smoke"].mnist.training
+    rounds = replace(digits, iterations=EPOCHS * 5, stages=(5, 20), every=5)
+    yield Piece(bang_training.train, (rounds, 0.8, 0.5, False, 0))
     blocks = shortened(lwta.PROTOCOLS["smoke"].training)
     for network in ("Stochastic LWTA", lwta_pieces.TUNED):
         yield Piece(lwta_pieces.train, (blocks, network, 0))

@@ -1,1 +1,1 @@
-"""Zhang & Chen (2020): Bayesian weight sampling against transferred attacks."""
+"""Bayesian weight sampling (Zhang & Chen 2020)."""
