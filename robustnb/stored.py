@@ -31,11 +31,8 @@ class Stored:
         self.paper, self.folder, self.by_row = paper, folder, by_row
         self.own = list(rows or ())
 
-    def rows(self, *tables: str) -> list[Row]:
-        """Return the rows of tables, one after the other; raise NotMeasured where one has none."""
-        return [row for table in tables for row in self._rows(table)]
-
-    def _rows(self, table: str) -> list[Row]:
+    def rows(self, table: str) -> list[Row]:
+        """Return the rows of a table; raise NotMeasured where it has none."""
         known = (
             self.own if _of(self.own, table) else results.read_rows(self.paper, folder=self.folder)
         )

@@ -94,14 +94,6 @@ def test_a_row_and_a_column_have_their_cells_by_name(book: Path) -> None:
     assert stored.down("ours", "z") == {}
 
 
-def test_several_tables_are_asked_for_at_once(book: Path) -> None:
-    stored = Stored(PAPER, folder=book)
-    rows = stored.rows("laptop's", "ours")
-    assert [row["table"] for row in rows] == ["laptop's", "ours", "ours"]
-    with pytest.raises(NotMeasured, match="Table 'none'"):
-        stored.rows("ours", "none")
-
-
 def test_a_printed_table_stands_beside_ours(book: Path) -> None:
     stored = Stored(PAPER, folder=book)
     percent = repr(stored.comparison("1", "everything"))

@@ -3,7 +3,15 @@
 from collections.abc import Iterable, Mapping
 
 from robustnb.results import Row
+from robustnb.stored import Stored
 from robustnb.verdicts import Quantity
+
+
+def controls(stored: Stored) -> dict[str, Quantity]:
+    """Return the accuracy of each control, averaged over the perturbation sets, by its name."""
+    columns = dict.fromkeys(row["column"] for row in stored.rows("controls"))
+    (over_sets,) = (column for column in columns if column != "test")
+    return stored.down("controls", over_sets)
 
 
 def best(kind: str, found: Mapping[str, Quantity]) -> str:
