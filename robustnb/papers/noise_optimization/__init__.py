@@ -1,0 +1,1 @@
+"""Xiao, Zhang & Peng (2021): noise whose level each neuron learns."""
