@@ -365,7 +365,7 @@ def _known(tables: Collection[str] | None) -> list[str]:
 def rows_of_seed(profile: str, seed: int, tables: Iterable[str]) -> list[Row]:
     """Return every row of some tables that one seed measures at a profile."""
     protocol = PROTOCOLS[profile]
-    dataset = load(protocol.training.dataset, PAPER)
+    dataset = load(protocol.training.dataset, splits="as_published")
     return [
         cell.as_row(PAPER, name, profile, dataset, seed, str(device()))
         for name in tables

@@ -136,7 +136,7 @@ def split(training: Training, which: str, num_images: int) -> Split:
 
 @cache
 def _whole_split(dataset: str, which: str) -> Split:
-    return load(dataset, PAPER).split(which)
+    return load(dataset, splits="as_published").split(which)
 
 
 def tuned(training: Training, name: str) -> Training:
