@@ -19,6 +19,7 @@ from robustnb.papers.noise_optimization.measuring import (
 from robustnb.papers.noise_optimization.parts import (
     ACCURACY,
     Network,
+    Settings,
     accuracy,
     attacked,
     cell,
@@ -65,8 +66,8 @@ def noise_off(protocol: Protocol, seed: int) -> Iterator[Part]:
 def another_seed(protocol: Protocol, seed: int) -> Iterator[Part]:
     """Yield accuracies under transferred attacks whose source has a seed of its own."""
     for study, name in _networks(protocol):
-        target = network(study, name, seed)
-        target.settings["seed of the source"] = f"{ANOTHER_SEED} + seed"
+        told = {"seed of the source": f"{ANOTHER_SEED} + seed"}
+        target = network(study, name, seed).with_settings(told)
         for column in study.black_box:
             yield transferred(study, target, column, seed, source_seed=ANOTHER_SEED + seed)
 
@@ -74,8 +75,8 @@ def another_seed(protocol: Protocol, seed: int) -> Iterator[Part]:
 def averaged_gradients(protocol: Protocol, seed: int) -> Iterator[Part]:
     """Yield accuracies under the white box when gradients are averaged over the noise."""
     for study, name in _networks(protocol):
-        target, samples = network(study, name, seed), study.samples(name)
-        target.settings["eot_samples"] = samples
+        samples = study.samples(name)
+        target = network(study, name, seed).with_settings({"eot_samples": samples})
         for column, attack in study.white_box.items():
             averaged = replace(attack, eot_samples=samples)
             yield accuracy(
@@ -212,11 +213,11 @@ def theorems(protocol: Protocol, seed: int) -> Iterator[Part]:
 
 
 def _errors(study: Study, found: Errors) -> Iterator[Cell]:
-    unit, about = "relative error", {"network": LEARNED, "dtype": "float64"}
+    unit, about = "relative error", Settings(network=LEARNED, dtype="float64")
     for way, error in (("autograd", found.autograd), ("central differences", found.differences)):
         yield cell(study, "Theorem 1", f"relative error, {way}", error, unit, 64, about)
-    about_draws = about | {"draws": study.copies}
-    yield cell(study, "Theorem 2", "z-score", found.z_score, "standard errors", 1, about_draws)
+    about["draws"] = study.copies
+    yield cell(study, "Theorem 2", "z-score", found.z_score, "standard errors", 1, about)
 
 
 def saliency(protocol: Protocol, seed: int) -> Iterator[Part]:
@@ -250,7 +251,7 @@ def published_code(protocol: Protocol, seed: int) -> Iterator[Part]:
 
 def _as_coded(study: Study, seed: int) -> Iterator[Network]:
     """Yield the perceptrons as printed, and as the code builds and trains them."""
-    draws, cost = {"draws": study.draws}, study.epoch_seconds * study.training.epochs
+    draws, cost = Settings(draws=study.draws), study.epoch_seconds * study.training.epochs
     for name in (PLAIN, LEARNED):
         yield replace(network(study, name, seed), settings=draws)
     coded = network(study, "MLP+ Sigmoid", seed, noise=False)

@@ -1,7 +1,7 @@
 """What the tables of Xiao, Zhang & Peng (2021) are made of: networks, accuracies, cells."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from robustnb.corruptions import CORRUPTIONS
@@ -33,6 +33,10 @@ class Network:
     trained: Piece
     inference: Inference
     settings: Settings
+
+    def with_settings(self, settings: Settings) -> "Network":
+        """Return the same network, of which a row says more."""
+        return replace(self, settings=self.settings | settings)
 
 
 def network(study: Study, name: str, seed: int, *, noise: bool = True) -> Network:
