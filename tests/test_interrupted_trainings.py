@@ -12,12 +12,12 @@ from robustnb import checkpoint, training
 from robustnb.experiments import bang, bang_training
 from robustnb.experiments import bayesian_weight_sampling as bayesian
 from robustnb.experiments import bayesian_weight_sampling_pieces as bayesian_pieces
-from robustnb.experiments import noise_optimization as noise
-from robustnb.experiments import noise_optimization_training as noise_training
 from robustnb.experiments import stochastic_lwta as lwta
 from robustnb.experiments import stochastic_lwta_pieces as lwta_pieces
 from robustnb.experiments.bang_tables import PLAIN
-from robustnb.experiments.pieces import Piece, result
+from robustnb.papers.noise_optimization import protocols as noise
+from robustnb.papers.noise_optimization import training as noise_training
+from robustnb.papers.pieces import Piece, result
 
 EPOCHS = 4
 
@@ -30,7 +30,7 @@ def pieces() -> Iterator[Any]:
     """Yield the training of a small network of each paper."""
     plain = shortened(bayesian.PROTOCOLS["smoke"].plain)
     yield Piece(bayesian_pieces.train_plain, (plain, "FC-10", "0", 0))
-    perceptrons = shortened(noise.PROTOCOLS["smoke"]["3"].training, num_images=300)
+    perceptrons = shortened(noise.PROTOCOLS["smoke"].study("3").training, num_images=300)
     yield Piece(noise_training.train, (perceptrons, "MLPN ReLU", 0))
     (digits, *_) = bang.PROTOCOLS["smoke"].studies.values()
     rounds = replace(digits.training, iterations=EPOCHS * 5, stages=(5, 20), every=5)

@@ -1,6 +1,6 @@
 """What each departure of the published code from the paper is worth (Xiao, Zhang & Peng 2021)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -99,28 +99,36 @@ def evaluate_clamped(
     Returns its accuracies, and how far the clamp moves a pixel of [0, 1] on average.
     """
     model, (pictures, labels) = used(trained), images.load()
-    mean, std = (torch.tensor(values, device=device()).view(1, 3, 1, 1) for values in (MEAN, STD))
-    normalised, unscaled = (pictures - mean) / std, nn.Sequential(_Affine(std, mean), model)
+    clean, on_normalised = normalised(pictures), nn.Sequential(_Images(), model)
     with evaluating(model), noise_from(model, seeded(1_000 + seed, device())):
         gradients = [
-            averaged_gradient(unscaled, *batch, "cross-entropy", 1)
-            for batch in zip(normalised.split(BATCH), labels.split(BATCH), strict=True)
+            averaged_gradient(on_normalised, *batch, "cross-entropy", 1)
+            for batch in zip(clean.split(BATCH), labels.split(BATCH), strict=True)
         ]
-    attacked = normalised + eps * torch.cat(gradients).sign()
-    seen = {
-        column: z.clamp(0, 1) * std + mean
-        for column, z in (("clean", normalised), ("white-box FGSM", attacked))
-    }
+    attacked = clean + eps * torch.cat(gradients).sign()
+    seen = {"clean": as_seen(clean), "white-box FGSM": as_seen(attacked)}
     found = {column: mean_accuracy(model, (x, labels), draws, seed) for column, x in seen.items()}
     return found | {CHANGE: (seen["clean"] - pictures).abs().mean().item()}
 
 
-class _Affine(nn.Module):
-    """Multiply and add: images out of normalised ones."""
+def normalised(images: Tensor) -> Tensor:
+    """Return images (N, 3, H, W) as the code normalises them: (x - MEAN) / STD."""
+    mean, std = _scale(images)
+    return (images - mean) / std
 
-    def __init__(self, factor: Tensor, offset: Tensor) -> None:
-        super().__init__()
-        self.factor, self.offset = factor, offset
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.factor * x + self.offset
+def as_seen(normalised: Tensor) -> Tensor:
+    """Return the images in [0, 1] that are left of normalised ones after the code's clamp."""
+    return _Images()(normalised.clamp(0, 1))
+
+
+class _Images(nn.Module):
+    """Make images out of normalised ones."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        mean, std = _scale(z)
+        return z * std + mean
+
+
+def _scale(images: Tensor) -> Iterator[Tensor]:
+    return (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (MEAN, STD))
