@@ -9,8 +9,8 @@ from robustnb.attacks.gradient import FGSM
 from robustnb.corruptions import CIFAR_10_C
 from robustnb.defenses.noise import GaussianNoise, noise_layers, noisy_linear
 from robustnb.models import fully_connected, predict
-from robustnb.noisy_networks import mlp
 from robustnb.papers.noise_optimization import figures, sentences
+from robustnb.papers.noise_optimization.networks import mlp
 from robustnb.randomness import initial_weights, noise_from, seeded
 from robustnb.results import Row
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustnb.defenses.noise import GaussianNoise, noise_layers
-from robustnb.noisy_networks import cnn, mlp, resnet18
 from robustnb.papers.images import Images
 from robustnb.papers.noise_optimization import theorems
+from robustnb.papers.noise_optimization.networks import cnn, mlp, resnet18
 from robustnb.papers.noise_optimization.training import Trained
 from robustnb.randomness import initial_weights, noise_from, seeded
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from robustnb.defenses.noise import noise_layers
-from robustnb.noisy_networks import network
+from robustnb.papers.noise_optimization.networks import network
 from robustnb.papers.noise_optimization.protocols import PROTOCOLS, without_noise
 from robustnb.papers.noise_optimization.training import Training, optimizer_for, schedule_for
 

@@ -9,8 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.black_box import Attack, Square, Transfer
+from robustnb.attacks.black_box import Square, Transfer
 from robustnb.attacks.carlini_wagner import CarliniWagner
+from robustnb.attacks.common import Attack
 from robustnb.attacks.gradient import PGD
 from robustnb.defenses.lwta import competitions
 from robustnb.defenses.pni import coefficients

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustnb.attacks.black_box import Attack
 from robustnb.attacks.carlini_wagner import CarliniWagner
+from robustnb.attacks.common import Attack
 from robustnb.attacks.gradient import FGSM, PGD
 from robustnb.checkpoint import History
 from robustnb.data import load
@@ -20,9 +20,9 @@ from robustnb.defenses.lwta import Mode, WinnerTakesAll, competitions, winners_b
 from robustnb.defenses.pni import PNIConv2d, PNILinear, coefficients, parameter_groups
 from robustnb.experiments.pieces import Piece, result, unfinished
 from robustnb.models import predict
+from robustnb.papers.stochastic_lwta.networks import small_convolutional, wide_resnet
 from robustnb.randomness import initial_weights, noise_from, seeded
 from robustnb.training import Loss, Split, cross_entropy, fit
-from robustnb.wide_resnet import small_convolutional, wide_resnet
 
 PAPER = "stochastic-lwta"
 Architecture = Literal["WRN-34-1", "small CNN"]

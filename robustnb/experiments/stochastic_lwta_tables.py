@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from robustnb.attacks.black_box import Attack, RandomNoise, Square
+from robustnb.attacks.black_box import RandomNoise, Square
 from robustnb.attacks.carlini_wagner import CarliniWagner
+from robustnb.attacks.common import Attack
 from robustnb.attacks.gradient import FGSM, PGD
 from robustnb.experiments.stochastic_lwta_attacks import Answers, Elsewhere, NoiseOff, Task
 from robustnb.experiments.stochastic_lwta_pieces import (

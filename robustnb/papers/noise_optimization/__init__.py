@@ -1,1 +1,1 @@
-"""Xiao, Zhang & Peng (2021): noise whose level each neuron learns."""
+"""Noise optimization: noise whose level each neuron learns (Xiao, Zhang & Peng 2021)."""

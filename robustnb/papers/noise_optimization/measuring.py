@@ -1,12 +1,12 @@
 """What networks answer to the clean, corrupted and attacked images of Xiao et al. (2021)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 
 import torch
 from torch import Tensor, nn
 
+from robustnb.attacks.common import Attack
 from robustnb.attacks.gradient import FGSM, PGD
 from robustnb.attacks.lbfgs import LBFGS, BatchLBFGS
 from robustnb.corruptions import Constants, corrupt
@@ -104,7 +104,7 @@ def used(trained: Trained, noise: bool = True) -> nn.Module:
 
 
 def in_batches(
-    attack: Callable[[nn.Module, Tensor, Tensor, torch.Generator | None], Tensor],
+    attack: Attack,
     model: nn.Module,
     split: Split,
     seed: int,

@@ -16,8 +16,8 @@ from robustnb.defenses.noise import noise_layers, with_noise_levels
 from robustnb.devices import device
 from robustnb.metrics import accuracy
 from robustnb.models import predict
-from robustnb.noisy_networks import network
 from robustnb.papers.images import Images, loaded
+from robustnb.papers.noise_optimization.networks import network
 from robustnb.papers.pieces import unfinished
 from robustnb.randomness import initial_weights, seeded
 from robustnb.training import fit

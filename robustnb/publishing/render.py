@@ -1,112 +1,25 @@
-"""Build the book: execute its chapters, then render them with what was measured on the way."""
+"""Render the pages: lay out what Sphinx reads, and have it make the HTML."""
 
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from filelock import FileLock
 
-from robustnb.chapters import (
-    PACKAGE,
-    BookError,
-    Chapter,
-    Notebook,
-    Say,
-    duration,
-    execute,
-    fingerprint,
-    read_notebook,
-    require,
-    write_notebook,
-)
 from robustnb.files import write_whole
-from robustnb.results import PROFILES
+from robustnb.publishing.book import Book
+from robustnb.publishing.chapter import Chapter, duration, fingerprint
+from robustnb.publishing.errors import BookError
+from robustnb.publishing.execute import Say
+from robustnb.publishing.notebook import Notebook, read_notebook, write_notebook
 
-ROOT = PACKAGE.parent
 TABLE_MARK = "<!-- chapters -->"
 
 
-@dataclass(frozen=True)
-class Book:
-    """A checkout with a book in it, to be built at one profile."""
-
-    root: Path
-    profile: str
-
-    def __post_init__(self) -> None:
-        require("profile", self.profile, PROFILES)
-        if not (self.root / "_toc.yml").exists():
-            raise BookError(f"There is no book in {self.root}: it has no _toc.yml.")
-
-    @property
-    def folder(self) -> Path:
-        """Return the folder that all output of this profile goes to."""
-        return self.root / "_build" / self.profile
-
-    @property
-    def html(self) -> Path:
-        """Return the folder of the rendered pages."""
-        return self.folder / "html"
-
-    @property
-    def page(self) -> Path:
-        """Return the path of the page to open."""
-        return self.html / "index.html"
-
-    def pages(self) -> list[str]:
-        """Return the pages of the table of contents, in its order and without suffix."""
-        from sphinx_external_toc.parsing import MalformedError, parse_toc_yaml
-
-        try:
-            return list(parse_toc_yaml(self.root / "_toc.yml"))
-        except MalformedError as error:
-            raise BookError(f"_toc.yml is malformed: {error}") from error
-
-    def chapters(self) -> list[Chapter]:
-        """Return the pages that are notebooks; raise BookError for a page that has no file."""
-        chapters = []
-        for page in self.pages():
-            notebook = self.root / f"{page}.ipynb"
-            if notebook.exists():
-                chapters.append(Chapter(notebook, self.folder / "chapters", self.profile))
-            elif not (self.root / f"{page}.md").exists():
-                raise BookError(
-                    f"_toc.yml lists {page}, but there is no {page}.ipynb or {page}.md."
-                )
-        return chapters
-
-
-def build(
-    profile: str = "smoke", only: str | None = None, root: Path = ROOT, say: Say = click.echo
-) -> Path:
-    """Execute the chapters that changed, render the pages if any did, return the page to open.
-
-    With `only`, no other chapter is executed; if others have changed too, the pages stay as they
-    are and the executed notebook is what to open. Raises BookError, with what was wrong and where,
-    and then leaves the pages as they were.
-    """
-    book = Book(root, profile)
-    chapters = book.chapters()
-    if only:
-        require("chapter", only, [chapter.name for chapter in chapters])
-    chosen = [chapter for chapter in chapters if only in (None, chapter.name)]
-    book.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(book.folder / ".lock"):
-        execute(chosen, say)
-        stale = [chapter.name for chapter in chapters if not chapter.is_current()]
-        if stale:
-            say(f"pages: not rendered, they wait for {', '.join(stale)}")
-            return chosen[0].executed
-        _render(book, chapters, say)
-    return book.page
-
-
-def _render(book: Book, chapters: Sequence[Chapter], say: Say) -> None:
+def render(book: Book, chapters: Sequence[Chapter], say: Say) -> None:
     """Render every page afresh, since Sphinx forgets the warnings of pages that it keeps."""
     digest, stamp = _digest(book, chapters), book.html / ".digest"
     if stamp.exists() and stamp.read_text() == digest:
@@ -125,7 +38,7 @@ def _render(book: Book, chapters: Sequence[Chapter], say: Say) -> None:
 def _digest(book: Book, chapters: Sequence[Chapter]) -> str:
     files = [file for file in (book.root / "book").rglob("*") if file.suffix != ".ipynb"]
     files += [book.root / name for name in ("_config.yml", "_toc.yml")]
-    files += [PACKAGE / name for name in ("book.py", "chapters.py", "offline.py")]
+    files += Path(__file__).parent.glob("*.py")
     return fingerprint(files + [chapter.executed for chapter in chapters])
 
 

@@ -1,0 +1,1 @@
+"""Stochastic LWTA: local winner-takes-all (Kaspar, Hicheur & Bourdrez 2024)."""
