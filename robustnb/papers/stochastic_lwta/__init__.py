@@ -1,0 +1,1 @@
+"""Robustness of networks whose neurons compete (Kaspar, Hicheur & Bourdrez 2024)."""
