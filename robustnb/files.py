@@ -1,9 +1,15 @@
-"""Files that are written whole or not at all."""
+"""Where the package keeps its files, and how they are written: whole or not at all."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Return the folder that ROBUSTNB_CACHE names, or the user's own cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "robustnb"
+    return Path(os.environ.get("ROBUSTNB_CACHE") or default).expanduser().resolve()
 
 
 @contextmanager

@@ -1,14 +1,52 @@
-"""What the tests of the book share: the book itself, built once."""
+"""What the tests share: the book itself, built once, and folders for data sets."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+from image_folders import CIFAR10_LABELS, make_cifar10, md5
 
 from robustnb.book import build
 
 # As `robustnb test` does: sums differ in their last digit with the number of threads.
 torch.set_num_threads(1)
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
+
+@pytest.fixture
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give a test a cache of its own, gone afterwards, and no data of the reader's."""
+    monkeypatch.delenv("ROBUSTNB_DATA", raising=False)
+    monkeypatch.setenv("ROBUSTNB_CACHE", str(tmp_path / "cache"))
+    yield tmp_path / "cache"
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)  # a real set's takes a gigabyte
+
+
+@pytest.fixture
+def given_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let ROBUSTNB_DATA name an empty folder, and return it."""
+    root = tmp_path / "given"
+    root.mkdir()
+    monkeypatch.setenv("ROBUSTNB_DATA", str(root))
+    return root
+
+
+@pytest.fixture
+def small_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torchvision take the small CIFAR-10 for the real one."""
+    make_cifar10(tmp_path / "model")
+    batches = tmp_path / "model/cifar-10-batches-py"
+    sums = {name: [name, md5(batches / name)] for name in (*CIFAR10_LABELS, "batches.meta")}
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"][1]}
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.train_list", [sums["data_batch_1"]])
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.test_list", [sums["test_batch"]])
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.meta", meta)
 
 
 @pytest.fixture(scope="session")

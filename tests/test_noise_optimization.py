@@ -75,7 +75,7 @@ def share_right(logits: Tensor, labels: Tensor) -> float:
 
 
 def first(number: int = 30) -> tuple[Tensor, Tensor]:
-    images, labels = load("digits", "noise-optimization").split("test")
+    images, labels = load("digits", splits="at_random").split("test")
     return images[:number], labels[:number]
 
 

@@ -1,8 +1,8 @@
 """Pieces of a throw-away package: each is computed once per code, whatever stops a run."""
 
-import ast
 import importlib
 import itertools
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +14,8 @@ import torch
 from joblib.externals.loky import get_reusable_executor
 from PIL import Image
 
-from robustnb.experiments import pieces
-from robustnb.experiments.pieces import Piece, finish, result
+from robustnb.papers import code_digest, pieces
+from robustnb.papers.pieces import Piece, computed, finish, is_kept, key, resolved, result
 
 PACKAGE = {
     "__init__": "",
@@ -26,13 +26,14 @@ PACKAGE = {
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from laboratory import tools
-from robustnb.experiments.pieces import unfinished
+from robustnb.papers.pieces import unfinished
 
 
 def measure(folder, number, deadly=False):
@@ -62,8 +63,18 @@ def study(study):
     return measure(study.folder, 1)
 
 
+def add(folder, one, others):
+    """Add numbers that other pieces may have found."""
+    return measure(folder, (one + sum(others)) // 10)
+
+
 def threads():
     return torch.get_num_threads()
+
+
+def sleep(seconds, _):
+    time.sleep(seconds)
+    return seconds
 
 
 def climb(height, fails):
@@ -99,7 +110,8 @@ def work() -> ModuleType:
     for name in [name for name in sys.modules if name.startswith("laboratory")]:
         del sys.modules[name]
     importlib.invalidate_caches()
-    pieces._code_digest.cache_clear()
+    code_digest.code_digest.cache_clear()
+    pieces._key.cache_clear()
     return importlib.import_module("laboratory.work")
 
 
@@ -113,7 +125,7 @@ def calls(folder: Path) -> list[int]:
 
 
 def run(some: list[Piece], jobs: int = 1) -> list[int]:
-    finish(some, jobs=jobs, description="measuring", progress=False)
+    finish(some, jobs=jobs, progress=False)
     return [result(piece) for piece in some]
 
 
@@ -134,9 +146,9 @@ def test_equal_arguments_are_one_piece_and_others_another(laboratory: Path) -> N
 def test_a_killed_run_goes_on_from_the_last_finished_piece(laboratory: Path) -> None:
     code = f"""
 from laboratory.work import measure
-from robustnb.experiments.pieces import Piece, finish
+from robustnb.papers.pieces import Piece, finish
 some = [Piece(measure, ({str(laboratory)!r}, n, n == 2)) for n in (1, 2, 3)]
-finish(some, jobs=1, description="measuring", progress=False)
+finish(some, jobs=1, progress=False)
 """
     killed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
@@ -198,7 +210,66 @@ def test_other_data_under_the_same_name_are_other_pieces(
     assert calls(laboratory) == [1, 1]
 
 
-def test_the_dearest_go_first(laboratory: Path) -> None:
+def test_a_piece_is_given_the_results_of_those_among_its_arguments(laboratory: Path) -> None:
+    one, two, three = measurements(laboratory, 1, 2, 3)
+    total = Piece(work().add, (str(laboratory), one, (two, three)))
+    assert run([total, one], jobs=2) == [60, 10]
+    assert sorted(calls(laboratory)) == [1, 2, 3, 6]
+    assert run([total]) == [60]
+    assert len(calls(laboratory)) == 4
+
+
+def test_only_what_a_changed_argument_concerns_is_computed_anew(laboratory: Path) -> None:
+    add, (one, two, three) = work().add, measurements(laboratory, 1, 2, 3)
+    run([Piece(add, (str(laboratory), one, (two,)))])
+    assert calls(laboratory) == [1, 2, 3]
+    run([Piece(add, (str(laboratory), one, (three,)))])
+    assert calls(laboratory) == [1, 2, 3, 3, 4]
+
+
+def test_what_only_kept_results_need_is_not_computed(laboratory: Path) -> None:
+    one, two = measurements(laboratory, 1, 2)
+    total = Piece(work().add, (str(laboratory), one, (two,)))
+    run([total])
+    for folder in (laboratory / "cache" / "pieces").rglob("*"):
+        if (folder / "output.pkl").exists() and not is_kept_in(folder, total):
+            shutil.rmtree(folder)
+    assert (is_kept(total), is_kept(one)) == (True, False)
+    assert run([total]) == [30]
+    assert calls(laboratory) == [1, 2, 3]
+
+
+def is_kept_in(folder: Path, piece: Piece) -> bool:
+    return key(piece) in (folder / "metadata.json").read_text()
+
+
+def test_the_seconds_of_a_piece_leave_out_those_of_its_arguments(laboratory: Path) -> None:
+    module = work()
+    slow = Piece(module.sleep, (0.3, 0.0))
+    assert computed(Piece(module.sleep, (0.0, slow))).seconds < 0.2
+    assert computed(slow).seconds >= 0.3
+
+
+def test_pieces_are_resolved_in_any_nesting(laboratory: Path) -> None:
+    one, two = measurements(laboratory, 1, 2)
+    assert resolved({"a": (one, [two, "x"]), "b": 3}) == {"a": (10, [20, "x"]), "b": 3}
+
+
+def test_a_key_tells_apart_what_gives_other_results(laboratory: Path) -> None:
+    module = work()
+    one, two = measurements(laboratory, 1, 2)
+    first = Piece(module.add, (str(laboratory), one, (two,)))
+    assert key(first) == key(Piece(module.add, (str(laboratory), one, (two,)), cost=7))
+    others = [
+        Piece(module.add, (str(laboratory), two, (one,))),
+        Piece(module.add, (str(laboratory), one, (two, two))),
+        Piece(module.add, (str(laboratory), 10, (20,))),
+        Piece(module.measure, (str(laboratory), one, (two,))),
+    ]
+    assert len({key(piece) for piece in (first, *others)}) == 5
+
+
+def test_the_most_expensive_go_first(laboratory: Path) -> None:
     measure = work().measure
     costs = {1: 2.0, 2: 30.0, 3: 0.5, 4: 30.0}
     run([Piece(measure, (str(laboratory), number), cost) for number, cost in costs.items()])
@@ -247,21 +318,12 @@ def test_progress_is_shown_only_where_something_is_missing(
     laboratory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     some = measurements(laboratory, 1)
-    finish(some, jobs=1, description="measuring")
+    finish(some, jobs=1)
     shown = capsys.readouterr().err
-    assert "measuring: 100%" in shown
+    assert "round 1 of 1: 100%" in shown
     assert "to go" in shown
-    finish(some, jobs=1, description="measuring")
+    finish(some, jobs=1)
     assert capsys.readouterr().err == ""
-
-
-def test_the_code_of_an_experiment_is_what_changes_its_results() -> None:
-    trees: dict[str, ast.Module] = {}
-    pieces._add_code("robustnb.experiments.bayesian_weight_sampling_pieces", trees)
-    used = {"data", "checkpoint", "attacks.minimal", "defenses.bayesian", "pruning", "training"}
-    assert {f"robustnb.{name}" for name in used} <= set(trees)
-    unused = {"experiments.pieces", "results", "plots", "book", "tables"}
-    assert not {f"robustnb.{name}" for name in unused} & set(trees)
 
 
 def test_what_cannot_be_stored_is_said_and_its_progress_kept(
@@ -282,5 +344,5 @@ def test_what_cannot_be_stored_is_said_and_its_progress_kept(
 
 def test_a_piece_that_is_asked_for_twice_is_computed_once(laboratory: Path) -> None:
     piece = Piece(work().measure, (str(laboratory), 2))
-    finish([piece, piece], jobs=2, description="twice", progress=False)
+    finish([piece, piece], jobs=2, progress=False)
     assert (laboratory / "calls").read_text() == "2 "

@@ -20,7 +20,6 @@ from robustnb.results import (
     Row,
     claims,
     compare,
-    coverage,
     make_row,
     most_thorough,
     one_per_cell,
@@ -330,30 +329,10 @@ def test_comparison_joins_in_published_order() -> None:
         compare(PAPER, "9", rows, "smoke")
 
 
-def test_nothing_measured_is_counted_as_nothing(book: Path) -> None:
-    counted = coverage(book)
-    assert [paper["paper"] for paper in counted] == papers()
-    nothing = dict.fromkeys(results.PROFILES, 0)
-    for paper in counted:
-        assert paper["decided"] == nothing
-        assert all(table["measured"] == nothing for table in paper["tables"])
-    assert sum(table["published"] for paper in counted for table in paper["tables"]) == 678
-    assert sum(paper["claims"] for paper in counted) == 39
-
-
-def test_measured_cells_and_decided_claims_are_counted_by_profile(book: Path) -> None:
-    cells = [c for c in published(PAPER, "1") if c["row"] == "test"]
-    rows = [measure(PAPER, "1", c["row"], c["column"], value=c["value"], seed=0) for c in cells]
-    rows += [row | {"seeds": [1]} for row in rows]
-    own = measure(PAPER, "controls", "plain, both", "average over 12 sets", unit="%")
-    write_rows(PAPER, "table_1", [*rows, own], book)
-    first = coverage(book)[0]
-    assert first["tables"][0] == {
-        "table": "1",
-        "published": 22,
-        "measured": {"smoke": 11, "laptop": 0, "paper": 0},
-    }
-    assert first["decided"] == {"smoke": 2, "laptop": 0, "paper": 0}
+def test_rows_of_several_seeds_say_the_fewest_images() -> None:
+    rows = [measure(value=1, num_images=9), measure(value=3, seed=1, num_images=7)]
+    (merged,) = over_seeds(rows)
+    assert (merged["num_images"], merged["value"], merged["seeds"]) == (7, 2, [0, 1])
 
 
 def measured_average(sets: list[str], value: float) -> Row:

@@ -1,15 +1,19 @@
 """The machinery of verdicts: quantities pair their seeds, what is missing is said."""
 
-import shutil
-from pathlib import Path
-
 import pytest
-from hand_made import Changes, rows_of
+from hand_made import rows_of
 
-from robustnb.results import BOOK, Row, claims, make_row, over_seeds, papers, published, write_rows
-from robustnb.verdicts import NotMeasured, Quantity, best_verdicts, verdicts
-
-PAPER = "bayesian-weight-sampling"
+from robustnb.results import published
+from robustnb.verdicts import (
+    Finding,
+    Measured,
+    NotMeasured,
+    Quantity,
+    Undecided,
+    claim,
+    graded,
+    most_decided,
+)
 
 
 def test_a_difference_pairs_the_seeds() -> None:
@@ -30,70 +34,54 @@ def test_quantities_without_a_common_seed_cannot_be_compared() -> None:
         Quantity({0: 1.0}) - Quantity({1: 1.0})
 
 
-@pytest.mark.parametrize("paper", papers())
-def test_without_rows_every_claim_is_not_run(paper: str) -> None:
-    found = verdicts(paper, [])
-    assert [v.id for v in found] == [row["id"] for row in claims(paper)]
-    assert [v.claim for v in found] == [row["claim"] for row in claims(paper)]
-    assert {v.answer for v in found} == {"not run"}
-    assert all(v.reason.endswith(".") for v in found)
+CELL = ("1", "R0", "accuracy")
 
 
-def test_an_unknown_paper_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^'bank' is no paper: did you mean 'bang'\?$"):
-        verdicts("bank", [])
+@claim("BANG-1")
+def accuracy_is_high(measured: Measured) -> Finding:
+    """Look at one cell."""
+    accuracy = measured(*CELL)
+    if accuracy.mean == 0:
+        raise Undecided("it tells nothing.")
+    claimed = measured.printed(*CELL)
+    return Finding(graded(accuracy.mean >= claimed), f"it is {accuracy}%.", {"it": accuracy.mean})
 
 
-def test_each_claim_is_decided_at_the_most_thorough_profile_that_can(book: Path) -> None:
-    def reasons() -> dict[str, str]:
-        return {verdict.id: verdict.reason for verdict in best_verdicts(PAPER, book)}
-
-    assert "Not measured" in reasons()["BWS-1"]
-    write_rows(PAPER, "laptop", clean_accuracies("laptop"), book)
-    assert reasons()["BWS-1"].startswith("At profile laptop")
-    # A paper's run without the tables of a claim leaves it to the laptop.
-    write_rows(PAPER, "paper", [measured("distortion", "FC-10", "accuracy", "paper")], book)
-    assert reasons()["BWS-1"].startswith("At profile laptop")
-    write_rows(PAPER, "paper", clean_accuracies("paper"), book)
-    assert "At profile" not in reasons()["BWS-1"]
-    assert [verdict.id for verdict in best_verdicts(PAPER, book)] == [
-        c["id"] for c in claims(PAPER)
-    ]
+def test_a_claim_is_decided_from_rows_and_says_the_profile() -> None:
+    for profile, reason in (("paper", "It is 99.50%."), ("laptop", "At profile laptop, it is")):
+        verdict = accuracy_is_high(rows_of("bang", {CELL: 99.5}, 1, profile))
+        assert (verdict.id, verdict.answer, verdict.numbers) == ("BANG-1", "holds", {"it": 99.5})
+        assert verdict.reason.startswith(reason)
+        assert verdict.claim
+        assert verdict.decided_by
+    assert accuracy_is_high(rows_of("bang", {CELL: 1}, 1, "paper")).answer == "does not hold"
 
 
-def test_undecided_tells_more_than_not_run(book: Path) -> None:
-    gains = [60.0, 66.0, 72.0]  # of the best lambda, by seed
-    standard = {"standard lambda=0": gains, "standard lambda=1e-4": [67.0] * 3}
-    standard |= {"standard lambda=1e-2": [68.0] * 3, "standard lambda=1": [67.0] * 3}
-    cells: Changes = {("2", "average", name): values for name, values in standard.items()}
-    write_rows(PAPER, "laptop", over_seeds(rows_of(PAPER, cells, 3, "laptop")), book)
-    write_rows(PAPER, "paper", [measured("distortion", "FC-10", "accuracy", "paper")], book)
-    verdict = next(v for v in best_verdicts(PAPER, book) if v.id == "BWS-7")
-    assert verdict.answer == "undecided"
-    assert verdict.reason.startswith("At profile laptop")
-    assert next(v for v in best_verdicts(PAPER, book) if v.id == "BWS-5").answer == "not run"
+def test_what_is_missing_or_tells_nothing_is_said() -> None:
+    missing = accuracy_is_high([])
+    assert missing.answer == "not run"
+    assert missing.reason == "Not measured yet: table 1, R0, accuracy."
+    undecided = accuracy_is_high(rows_of("bang", {CELL: 0}, 1, "smoke"))
+    assert undecided.answer == "undecided"
+    assert undecided.reason == "At profile smoke, it tells nothing."
 
 
-def clean_accuracies(profile: str) -> list[Row]:
-    columns = {cell["column"] for cell in published(PAPER, "1")}
-    return [measured("1", "test", column, profile) for column in sorted(columns)]
+def test_rows_of_two_profiles_give_no_verdict() -> None:
+    rows = [row for p in ("smoke", "paper") for row in rows_of("bang", {CELL: 1}, 1, p)]
+    with pytest.raises(ValueError, match="rows of one profile, not of paper and smoke"):
+        accuracy_is_high(rows)
 
 
-def measured(table: str, row: str, column: str, profile: str) -> Row:
-    return make_row(
-        *(PAPER, table, row, column, 90.0),
-        unit="%",
-        seed=0,
-        num_images=10,
-        profile=profile,
-        settings={},
-        dataset="mnist",
-        digest="0",
-        seconds=0.0,
+def test_the_first_verdict_that_decides_counts() -> None:
+    not_run, undecided, no, yes = (
+        accuracy_is_high(rows_of("bang", {CELL: value}, 1, "paper")) for value in (None, 0, 1, 100)
     )
+    assert most_decided([[not_run], [undecided], [no], [yes]]) == [no]
+    assert most_decided([[not_run], [undecided]]) == [undecided]
+    assert most_decided([[not_run, yes], [not_run, no]]) == [not_run, yes]
 
 
-@pytest.fixture
-def book(tmp_path: Path) -> Path:
-    shutil.copytree(BOOK / "published", tmp_path / "published")
-    return tmp_path
+def test_the_printed_rows_of_a_table_are_named_in_their_order() -> None:
+    names = Measured("bang", []).printed_rows("1")
+    assert names[0] == "R0"
+    assert len(names) == len({cell["row"] for cell in published("bang", "1")})

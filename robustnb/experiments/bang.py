@@ -201,7 +201,7 @@ def rows_of_seed(profile: str, seed: int, names: Iterable[str] | None = None) ->
 
 def _rows(profile: str, seed: int, name: str, study: Study, table: Table) -> Iterator[Row]:
     found = {key: result(piece) for key, piece in table.pieces(study, seed).items()}
-    dataset = load(study.training.dataset, splits=PAPER)
+    dataset = load(study.training.dataset, splits="as_published")
     for cell in table.cells(study, found):
         yield cell.as_row(PAPER, name, profile, dataset, seed)
 

@@ -111,14 +111,14 @@ def read_rightly(model: nn.Module, dataset: str, num_images: int) -> Split:
 
 def first_images(dataset: str, num_images: int) -> Split:
     """Return the first `num_images` test images and their labels."""
-    images, labels = load(dataset, splits="bang").split("test")
+    images, labels = load(dataset, splits="as_published").split("test")
     return images[:num_images], labels[:num_images]
 
 
 def accuracy(training: Training, network: Network, seed: int) -> Attacked:
     """Ask the network about every test image, changed by nobody."""
     started, model = time.perf_counter(), trained(training, network, seed).model
-    images, labels = load(training.dataset, splits="bang").split("test")
+    images, labels = load(training.dataset, splits="as_published").split("test")
     right = predict(model, images, BATCH).argmax(1) == labels
     return Attacked(right, time.perf_counter() - started)
 
@@ -217,7 +217,7 @@ def changed(
 
 def step_seconds(training: Training, network: Network, seed: int) -> tuple[float, float]:
     """Return the median seconds of a training step with BANG and of a plain one, in turns."""
-    dataset = load(training.dataset, splits="bang")
+    dataset = load(training.dataset, splits="as_published")
     batch = tuple(part[: training.batch_size] for part in dataset.split("train"))
     losses = BANG(network.eps, network.beta, training.misclassified), cross_entropy
     steps = [_step(training, loss, (batch[0], batch[1]), seed) for loss in losses]
@@ -229,7 +229,7 @@ def step_seconds(training: Training, network: Network, seed: int) -> tuple[float
 
 def _step(training: Training, loss: Loss, batch: Split, seed: int) -> Callable[[], None]:
     with initial_weights(seed):
-        model = build(training, load(training.dataset, splits="bang")).train()
+        model = build(training, load(training.dataset, splits="as_published")).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=training.momentum)
 
     def step() -> None:

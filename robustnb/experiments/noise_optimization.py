@@ -79,7 +79,7 @@ def rows_of_seed(profile: str, seed: int, tables: Sequence[str]) -> list[Row]:
     return [
         _row(profile, study, dataset, name, cell, seed)
         for study in _studies(profile, tables)
-        for dataset in [load(study.training.dataset, PAPER)]
+        for dataset in [load(study.training.dataset, splits="at_random")]
         for name, table in TABLES.items()
         for cell in table.cells(study, _results(table, study, seed))
     ]

@@ -131,7 +131,7 @@ def images_of(dataset: str, which: str, number: int | None = None) -> Split:
 @lru_cache(maxsize=2)
 def _loaded(dataset: str) -> Dataset:
     # Every piece asks for the images, and those that need no file are drawn anew at each load.
-    return load(dataset, PAPER)
+    return load(dataset, splits="at_random")
 
 
 def share(

@@ -18,8 +18,8 @@ from joblib import Memory, Parallel, delayed
 from joblib import hash as digest_of
 from tqdm.auto import tqdm
 
-from robustnb.cache import cache_folder
 from robustnb.data import load
+from robustnb.files import cache_folder
 
 
 @dataclass(frozen=True)

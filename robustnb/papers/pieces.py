@@ -16,8 +16,8 @@ import torch
 from joblib import Memory, Parallel, delayed
 from tqdm.auto import tqdm
 
-from robustnb.cache import cache_folder
 from robustnb.data import load
+from robustnb.files import cache_folder
 from robustnb.papers.code_digest import code_digest
 
 

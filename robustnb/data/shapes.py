@@ -1,14 +1,18 @@
 """Colour images of textured shapes, drawn from a seed: a data set that needs no download.
 
-What must not tell the class is left to chance: position, size, rotation, the colours of shape and
-background, which of the two is the brighter, and noise. What tells it is outline and texture.
+The class is decided by outline and texture. Everything else is random: position, size, rotation,
+the colours of shape and background, which of the two is brighter, and noise.
 """
 
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from robustnb.data.dataset import DataError
+from robustnb.data.pictures import SEED, Pictures
 
 # Both take coordinates in the shape's own frame, in which it about fills the unit disc.
 Outline = Callable[[Tensor, Tensor], Tensor]  # negative inside, about the distance to the edge
@@ -143,6 +147,16 @@ TEXTURES: dict[str, Texture] = {
 MOST_CLASSES = len(OUTLINES) * len(TEXTURES)
 
 
+def generated_shapes(num_classes: int = 10, size: int = 32, per_class: int = 700) -> Pictures:
+    """Return a balanced set of images drawn from a fixed seed."""
+    if not 2 <= num_classes <= MOST_CLASSES:
+        raise DataError(f"shapes-{num_classes} cannot be drawn: accepted are 2 to {MOST_CLASSES}.")
+    generator = torch.Generator().manual_seed(SEED)
+    pixels = generate(num_classes, size, per_class, generator).numpy()
+    labels = np.arange(len(pixels)) % num_classes
+    return Pictures(pixels, labels, class_names(num_classes), len(pixels) * 6 // 7)
+
+
 def class_names(num_classes: int) -> tuple[str, ...]:
     """Return the first names: every outline plain, then every outline striped, and so on."""
     names = [
@@ -188,7 +202,7 @@ def draw(
 def own_frame(
     size: int, radius: Tensor, uniform: Callable[[float, float], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Return all pixels' coordinates, (N,1,H,W), in the frames of shapes put down at random."""
+    """Return all pixels' coordinates, (N,1,H,W), in the frames of shapes placed at random."""
     slack = size / 2 - radius
     pixels = torch.arange(size) - (size - 1) / 2
     x = pixels - slack * uniform(-1, 1)

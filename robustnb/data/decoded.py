@@ -4,9 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustnb.folder import DataError, Pictures
+from robustnb.data.pictures import Pictures, Reader
+from robustnb.data.writing import draft_folder, move_into_place
+from robustnb.files import cache_folder
 
 FORMAT = 1  # of a cache entry
 
 
 class Decoded(NamedTuple):
-    """Pictures as float32 in [0, 1], with the digest of their pixels and labels."""
+    """Hold pictures as float32 in [0, 1], with the digest of their pixels and labels."""
 
     images: Tensor
     labels: Tensor
@@ -30,35 +29,29 @@ class Decoded(NamedTuple):
     digest: str
 
 
-def cache_folder() -> Path:
-    """Return the folder that ROBUSTNB_CACHE names, or the user's own cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "robustnb"
-    return Path(os.environ.get("ROBUSTNB_CACHE") or default).expanduser().resolve()
-
-
-def in_memory(pictures: Pictures) -> Decoded:
-    """Scale pictures to [0, 1] without keeping them on the disk."""
+def scaled(pictures: Pictures) -> Decoded:
+    """Scale pictures to [0, 1] in memory."""
     images = torch.from_numpy(pictures.pixels).float().div_(255)
     labels = torch.from_numpy(pictures.labels)
     return Decoded(images, labels, pictures.classes, pictures.train_size, digest(pictures))
 
 
-def remembered(name: str, folder: Path, reader: Callable[[Path], Pictures]) -> Decoded:
-    """Return a folder's pictures, read anew only if a file changed since the last time."""
+def decoded_once(name: str, folder: Path, reader: Reader) -> Decoded:
+    """Return a folder's pictures, which are read again only if a file in it has changed."""
     place = short_hash(str(folder).encode())
     entry = cache_folder() / name / f"{place}-{signature(folder)}"
     if entry.is_dir():
         try:
-            return recall(entry)
+            return read_entry(entry)
         except (OSError, EOFError, ValueError, KeyError):  # damaged: decode again
             shutil.rmtree(entry, ignore_errors=True)
-    store(reader(folder), entry)
+    write_entry(reader(folder), entry)
     for outdated in set(entry.parent.glob(f"{place}-*")) - {entry}:
         shutil.rmtree(outdated, ignore_errors=True)
-    return recall(entry)
+    return read_entry(entry)
 
 
-def recall(entry: Path) -> Decoded:
+def read_entry(entry: Path) -> Decoded:
     about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
     # Mode "c" copies on write: nothing done to the tensor can spoil the cache.
     images = torch.from_numpy(np.load(entry / "images.npy", mmap_mode="c"))
@@ -66,34 +59,18 @@ def recall(entry: Path) -> Decoded:
     return Decoded(images, labels, tuple(about["classes"]), about["train_size"], about["digest"])
 
 
-def store(pictures: Pictures, entry: Path) -> None:
+def write_entry(pictures: Pictures, entry: Path) -> None:
     """Write a cache entry, whole or not at all."""
     about = {
         "classes": pictures.classes,
         "train_size": pictures.train_size,
         "digest": digest(pictures),
     }
-    with unfinished(entry.parent) as draft:
+    with draft_folder(entry.parent) as draft:
         write_images(pictures.pixels, draft / "images.npy")
         np.save(draft / "labels.npy", pictures.labels)
         (draft / "about.json").write_text(json.dumps(about), encoding="utf-8")
-        put_in_place(draft, entry)
-
-
-@contextmanager
-def unfinished(place: Path) -> Iterator[Path]:
-    """Yield a new folder in the folder `place`, of which nothing is left that was not moved."""
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="unfinished-", dir=place) as temporary:
-            draft = Path(temporary) / "draft"  # with the rights of an ordinary folder
-            draft.mkdir()
-            yield draft
-    except OSError as error:
-        raise DataError(
-            f"The cache folder {place} cannot be written ({error.strerror or error}): "
-            "let ROBUSTNB_CACHE name one that can, with room enough."
-        ) from error
+        move_into_place(draft, entry)
 
 
 def write_images(pixels: NDArray[np.uint8], path: Path) -> None:
@@ -104,16 +81,6 @@ def write_images(pixels: NDArray[np.uint8], path: Path) -> None:
         for start in range(0, len(pixels), 4096):
             block = pixels[start : start + 4096]
             file.write(np.divide(block, 255, dtype=np.float32, order="C").data)
-
-
-def put_in_place(draft: Path, place: Path) -> None:
-    """Move a finished folder to its place, unless another process has been faster."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        draft.rename(place)
-    except OSError:
-        if not place.is_dir():
-            raise
 
 
 def signature(folder: Path) -> str:
