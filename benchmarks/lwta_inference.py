@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from robustnb.defenses.lwta import WinnerTakesAll
 from robustnb.models import predict
+from robustnb.papers.stochastic_lwta.networks import wide_resnet
 from robustnb.randomness import initial_weights, seeded
-from robustnb.wide_resnet import wide_resnet
 
 REPORTED = 166.0
 

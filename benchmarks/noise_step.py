@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import Adam, Optimizer
 
 from robustnb.defenses.noise import noise_layers, with_noise_levels
-from robustnb.noisy_networks import network
+from robustnb.papers.noise_optimization.networks import network
 from robustnb.randomness import initial_weights, noise_from, seeded
 from robustnb.training import cross_entropy
 

@@ -1,4 +1,4 @@
-"""All that changes while a network trains, saved whole so that an interrupted run goes on."""
+"""The state of a training run, saved so that an interrupted run can be resumed."""
 
 import json
 import math
@@ -20,7 +20,7 @@ History = list[dict[str, float]]
 
 
 class Run:
-    """One training: the network, how it learns, the generator, the history, the best weights."""
+    """A training run: network, optimizer, scheduler, generator, history and best weights."""
 
     def __init__(
         self,
@@ -38,11 +38,11 @@ class Run:
 
     @property
     def unsaved_seconds(self) -> float:
-        """Return how long ago the run was saved, or else began."""
+        """Return the seconds since the run was last saved or, if it never was, since it began."""
         return time.perf_counter() - self._saved
 
     def record(self, validation_accuracy: float, **numbers: float) -> None:
-        """Add an epoch to the history and keep its weights if none scored better."""
+        """Add an epoch to the history, and keep its weights if its score is the best so far."""
         row = {"epoch": len(self.history) + 1.0, "validation_accuracy": validation_accuracy}
         self.history.append(row | numbers)
         if validation_accuracy > self.best_score:
@@ -67,7 +67,7 @@ class Run:
         self._saved = time.perf_counter()
 
     def load(self, path: Path) -> None:
-        """Take up the run that `path` holds; raise ValueError if it is not of this network."""
+        """Resume the run stored in `path`; raise ValueError if it is not of this network."""
         try:
             tensors, metadata = load_file(path), _metadata(path)
             self.model.load_state_dict(_under("model.", tensors))
@@ -87,7 +87,7 @@ class Run:
 
 
 def _split(state: dict[str, Any]) -> tuple[Tensors, dict[str, Any]]:
-    """Part an optimizer's state into tensors, named "index.name", and what JSON can hold."""
+    """Split an optimizer's state into tensors, named "index.name", and what JSON can hold."""
     tensors: Tensors = {}
     plain: dict[str, dict[str, Any]] = {}
     for index, values in state["state"].items():
@@ -105,7 +105,7 @@ def _join(tensors: Tensors, rest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lay_out(optimizer: Optimizer) -> None:
-    """Lay each moment out in memory as its weights are: the last digit can depend on it."""
+    """Give each moment the memory layout of its weights, on which the last digit can depend."""
     for weights, moments in optimizer.state.items():
         for name, value in moments.items():
             if isinstance(value, Tensor) and value.shape == weights.shape:

@@ -1,14 +1,13 @@
 """Common corruptions of pictures at five severities (Hendrycks & Dietterich 2019).
 
 Only the four that Xiao, Zhang & Peng (2021) use, with the constants of the authors' scripts for
-CIFAR-10-C, Tiny-ImageNet-C and MNIST-C. The images are made here, from a generator, and are not the
-files that those benchmarks publish: rows made with them are "C-style". Pixels stay floats, where
-the scripts cut them to 8 bits.
+CIFAR-10-C and Tiny-ImageNet-C. The images are made here, from a generator, and are not the files
+that those benchmarks publish: rows made with them are "C-style". Pixels stay floats, where the
+scripts round them to 8 bits.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,11 +18,11 @@ Glass = tuple[float, int, int]
 
 @dataclass(frozen=True)
 class Constants:
-    """Say how strong each corruption is at severities 1 to 5, and where the numbers are from.
+    """Hold the strengths of each corruption at severities 1 to 5; `source` is the benchmark.
 
     `gaussian_noise` holds standard deviations and `contrast` factors, both for pixels in [0, 1],
-    `impulse_noise` shares of values, `glass_blur` triples of sigma, max_delta (both in pixels) and
-    iterations. `moved` is the share of pixels that glass blur moves.
+    `impulse_noise` shares of values, `glass_blur` triples of sigma and max_delta, both in pixels,
+    and the number of iterations.
     """
 
     source: str
@@ -31,7 +30,6 @@ class Constants:
     impulse_noise: Five
     glass_blur: tuple[Glass, Glass, Glass, Glass, Glass]
     contrast: Five
-    moved: float = 1.0
 
 
 CIFAR_10_C = Constants(
@@ -48,21 +46,12 @@ TINY_IMAGENET_C = Constants(
     glass_blur=((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
     contrast=(0.4, 0.3, 0.2, 0.1, 0.05),
 )
-# But for `moved`, the numbers of ImageNet-C. The script blurs gray images along one axis alone.
-MNIST_C = Constants(
-    "MNIST-C",
-    gaussian_noise=(0.08, 0.12, 0.18, 0.26, 0.38),
-    impulse_noise=(0.03, 0.06, 0.09, 0.17, 0.27),
-    glass_blur=((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
-    contrast=(0.4, 0.3, 0.2, 0.1, 0.05),
-    moved=0.5,
-)
 
 
 def constants_for(images: Tensor) -> Constants:
     """Return Tiny-ImageNet-C's constants for images of 64 pixels or more, CIFAR-10-C's below.
 
-    The paper names none for MNIST; its code knows those of CIFAR-10-C, far milder than MNIST-C's.
+    The paper names none for MNIST; its code uses CIFAR-10-C's, which are far milder than MNIST-C's.
     """
     return TINY_IMAGENET_C if min(images.shape[-2:]) >= 64 else CIFAR_10_C
 
@@ -76,9 +65,9 @@ def corrupt(
 ) -> Tensor:
     """Return a corrupted copy of `images` (N, C, H, W), all in [0, 1].
 
-    `name` is one of `CORRUPTIONS`, `severity` 1 to 5, and `constants` those for the images' size
-    unless given. What is drawn is drawn for each image on its own. Raises ValueError, one sentence,
-    for any other name or severity and for pixels outside [0, 1].
+    `name` is one of `CORRUPTIONS` and `severity` goes from 1 to 5. Without `constants`, the size of
+    the images decides (see `constants_for`). Each image gets random numbers of its own. Raises
+    ValueError for any other name or severity and for pixels outside [0, 1].
     """
     if name not in CORRUPTIONS:
         raise ValueError(f"{name!r} is no corruption: accepted are {', '.join(CORRUPTIONS)}.")
@@ -101,9 +90,9 @@ def gaussian_noise(
 def impulse_noise(
     images: Tensor, amount: float, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Set a share `amount` of all values to 0 or 1, as often to the one as to the other.
+    """Set a share `amount` of all values to 0 or 1, with equal probability.
 
-    Each channel's value is hit on its own: in a colour image a pixel can lose its red alone.
+    Channels are hit independently: a pixel of a colour image may change in red alone.
     """
     draw = torch.empty_like(images).uniform_(generator=generator)
     peppered = images.masked_fill(draw < amount / 2, 0.0)
@@ -111,7 +100,7 @@ def impulse_noise(
 
 
 def contrast(images: Tensor, factor: float) -> Tensor:
-    """Draw every channel's values together around their mean by `factor`."""
+    """Multiply each channel's distance from its mean by `factor`, which is below 1."""
     means = images.mean((2, 3), keepdim=True)
     return ((images - means) * factor + means).clamp(0, 1)
 
@@ -122,17 +111,16 @@ def glass_blur(
     max_delta: int,
     iterations: int,
     generator: torch.Generator | None = None,
-    moved: float = 1.0,
 ) -> Tensor:
-    """Blur by `sigma` pixels, move pixels about by up to `max_delta`, and blur again."""
+    """Blur by `sigma` pixels, swap pixels up to `max_delta` apart at random, and blur again."""
     shuffled = gaussian_blur(images, sigma)
     for _ in range(iterations):
-        shuffled = shuffle_pixels(shuffled, max_delta, generator, moved)
+        shuffled = shuffle_pixels(shuffled, max_delta, generator)
     return gaussian_blur(shuffled, sigma).clamp(0, 1)
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
-    """Average over neighbours with Gaussian weights, cut at 4 `sigma`; edges repeat outwards."""
+    """Average over neighbours within 4 `sigma` by Gaussian weights; edge pixels repeat outwards."""
     height, width = images.shape[2:]
     return _averaging(height, sigma, images) @ images @ _averaging(width, sigma, images).T
 
@@ -148,14 +136,13 @@ def _averaging(length: int, sigma: float, images: Tensor) -> Tensor:
 
 
 def shuffle_pixels(
-    images: Tensor, max_delta: int, generator: torch.Generator | None = None, moved: float = 1.0
+    images: Tensor, max_delta: int, generator: torch.Generator | None = None
 ) -> Tensor:
     """Swap each pixel with one of its neighbours at random, from the last pixel to the first.
 
-    As in the authors' loop: an offset is -max_delta to max_delta - 1 in either direction, the first
-    rows and columns stay out of it, and a pixel that has been moved can be moved again. In colour
-    images that loop copies the neighbour instead of swapping with it, and so does this. A share
-    `moved` of the pixels, 1 in CIFAR-10-C, has its turn.
+    As in the authors' loop, offsets go from -max_delta to max_delta - 1 in either direction, the
+    first rows and columns are not visited, and a pixel may be moved several times. In colour images
+    that loop copies the neighbour instead of swapping with it, and so does this one.
     """
     channels, height, width = images.shape[1:]
     # Images last, so that one pixel of all of them lies together in memory.
@@ -163,23 +150,22 @@ def shuffle_pixels(
     for row in range(height - max_delta, max_delta, -1):
         for column in range(width - max_delta, max_delta, -1):
             here = row * width + column
-            there = here + _offsets(images, max_delta, generator, moved)
+            there = here + _offsets(images, max_delta, generator)
             _move(pixels, here, there.expand(1, channels, -1))
     return pixels.permute(2, 1, 0).reshape(images.shape)
 
 
-def _offsets(
-    images: Tensor, max_delta: int, generator: torch.Generator | None, moved: float
-) -> Tensor:
-    """Draw how far the partner of a pixel lies from it in each flattened picture (N,)."""
-    where: dict[str, Any] = {"generator": generator, "device": images.device}
-    down, right = torch.randint(-max_delta, max_delta, (2, len(images)), **where)
-    offsets = down * images.shape[-1] + right
-    return offsets if moved == 1 else offsets * (torch.rand(len(images), **where) < moved)
+def _offsets(images: Tensor, max_delta: int, generator: torch.Generator | None) -> Tensor:
+    """Draw the offset (N,) of a pixel's partner in each flattened image."""
+    size = (2, len(images))
+    down, right = torch.randint(
+        -max_delta, max_delta, size, generator=generator, device=images.device
+    )
+    return down * images.shape[-1] + right
 
 
 def _move(pixels: Tensor, here: int, there: Tensor) -> None:
-    """Swap, or in colour copy, in pixels (H * W, C, N), with the partners at `there` (1, C, N)."""
+    """Swap the pixel `here` of (H * W, C, N) with those at `there` (1, C, N); in colour, copy."""
     partners = pixels.gather(0, there)
     if pixels.shape[1] == 1:
         pixels.scatter_(0, there, pixels[here : here + 1].clone())
@@ -192,7 +178,7 @@ Corruption = Callable[[Tensor, Constants, int, torch.Generator | None], Tensor]
 CORRUPTIONS: dict[str, Corruption] = {
     "gaussian noise": lambda x, c, level, g: gaussian_noise(x, c.gaussian_noise[level], g),
     "impulse noise": lambda x, c, level, g: impulse_noise(x, c.impulse_noise[level], g),
-    "glass blur": lambda x, c, level, g: glass_blur(x, *c.glass_blur[level], g, c.moved),
+    "glass blur": lambda x, c, level, g: glass_blur(x, *c.glass_blur[level], g),
     "contrast": lambda x, c, level, _: contrast(x, c.contrast[level]),
 }
 

@@ -1,4 +1,4 @@
-"""A matplotlib figure that sits in the page like text: sharp, described, light or dark."""
+"""Matplotlib figures as inline SVG: sharp at any size, described in words, in light and dark."""
 
 import hashlib
 import io
@@ -15,8 +15,8 @@ from matplotlib.transforms import Bbox
 
 _SVG = "http://www.w3.org/2000/svg"
 _HREF = "{http://www.w3.org/1999/xlink}href"
-_MARGIN = 0.05  # inches round the ink
-_SMALL_IMAGE = 256  # pixels a side; up to here a page scales the image better than we do
+_MARGIN = 0.05  # inches around what is drawn
+_SMALL_IMAGE = 256  # pixels a side: up to this size the page scales the image
 
 ElementTree.register_namespace("", _SVG)
 
@@ -25,8 +25,8 @@ ElementTree.register_namespace("", _SVG)
 class Drawing:
     """Show a figure as inline SVG whose black takes the colour of the page's text.
 
-    `alt` says in a sentence what one sees; it is read out and stands in where nothing is drawn.
-    The figure is taken away from pyplot, so that a notebook does not show it a second time.
+    `alt` describes the figure in a sentence; screen readers read it out, and it is shown where the
+    figure cannot be. The figure is closed in pyplot, so that a notebook does not show it twice.
     """
 
     figure: Figure
@@ -37,12 +37,12 @@ class Drawing:
         plt.close(self.figure)
 
     def box(self) -> Bbox:
-        """Measure the rectangle that holds all ink, in inches."""
+        """Return the rectangle that holds everything drawn, in inches."""
         self.figure.draw_without_rendering()
         return self.figure.get_tightbbox().padded(_MARGIN)
 
     def svg(self, box: Bbox | None = None) -> str:
-        """Return the SVG element, cut to `box` in inches; the same figure gives the same bytes."""
+        """Return the SVG element, cropped to `box` in inches; equal figures give equal bytes."""
         markup = _saved(self.figure, box or self.box())
         svg = ElementTree.fromstring(markup)
         _drop_what_a_page_has(svg)
@@ -81,14 +81,14 @@ def _saved(figure: Figure, box: Bbox) -> str:
 
 
 def _keep_pixels(image: AxesImage) -> None:
-    """Embed a small image as it is: fewer bytes, and its pixels stay square at any zoom."""
+    """Embed a small image without resampling: fewer bytes, and pixels stay sharp at any zoom."""
     blocky = image.get_interpolation() in ("auto", "antialiased", "nearest")
     if blocky and max(image.get_size()) <= _SMALL_IMAGE:
         image.set_interpolation("none")
 
 
 def _drop_what_a_page_has(svg: Element) -> None:
-    """Remove the metadata and the style sheet, which would reach every SVG of the page."""
+    """Remove the metadata and the style sheet, which would apply to every SVG of the page."""
     for parent in list(svg.iter()):
         for child in list(parent):
             if child.tag.endswith(("metadata", "style")):
@@ -144,7 +144,7 @@ def _rounded(numbers: str) -> str:
 
 
 def _make_ids_unique(svg: Element, prefix: str) -> None:
-    """Keep the ids that something refers to, each under a prefix that is this figure's alone."""
+    """Keep the ids that are referred to, with a prefix that no other figure has."""
     names: dict[str, str] = {}
 
     def renamed(reference: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Numbers that a table prints. Shares are between 0 and 1; a table turns them into percent."""
+"""What is measured of a network's answers. Shares are from 0 to 1; tables show percent."""
 
 import math
 
@@ -53,9 +53,10 @@ def wilson_interval(share: float, num_images: int, z: float = 1.96) -> tuple[flo
 def reliability(
     probabilities: Tensor, labels: Tensor, num_bins: int = 10
 ) -> list[dict[str, float]]:
-    """Compare confidence with accuracy in equal bins of the largest probability (N, classes).
+    """Compare confidence and accuracy in equal bins of confidence, the largest of (N, classes).
 
-    Returns a row per bin that is not empty: `confidence` and `accuracy` (means), `share` of images.
+    Returns a row for each bin that is not empty: mean `confidence` and `accuracy`, and the `share`
+    of the images.
     """
     check_labels(probabilities, labels)
     confidence, predicted = probabilities.max(-1)

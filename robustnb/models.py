@@ -31,10 +31,10 @@ class Scale(nn.Module):
 def fully_connected(
     name: str, *, in_features: int = 784, scale: float = 1.0, layer: Layer = nn.Linear
 ) -> nn.Sequential:
-    """Build a fully connected ReLU network from the papers' name for it, such as FC-100-100-10.
+    """Build a fully connected ReLU network by its name in the papers, such as FC-100-100-10.
 
-    `layer(in_features, out_features)` makes each linear layer, so that the same call builds a plain
-    and a stochastic network. Takes images (N, C, H, W) with C*H*W = `in_features`; returns logits
+    `layer(in_features, out_features)` makes each linear layer, so that the same call builds plain
+    and stochastic networks. Takes images (N, C, H, W) with C*H*W = `in_features`; returns logits
     (N, classes), where classes is the name's last number.
     """
     if not re.fullmatch(r"FC(-[1-9]\d*)+", name):
@@ -49,7 +49,7 @@ def fully_connected(
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """Return a copy of `model` without what its layers remember of a pass in training mode."""
+    """Return a copy of `model` without the results that its layers keep of a training pass."""
     attributes = (value for module in model.modules() for value in vars(module).values())
     results = (value for value in attributes if isinstance(value, Tensor) and not value.is_leaf)
     forgotten = {id(value): None for value in results}
@@ -58,7 +58,7 @@ def copied(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put `model` in evaluation mode inside the block; each module gets its own mode back after."""
+    """Put `model` in evaluation mode inside the block; then give each module its own mode back."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

@@ -21,10 +21,10 @@ def signal_to_noise(model: nn.Module) -> Tensor:
 def prune(model: nn.Module, rate: float) -> nn.Module:
     """Return a copy of `model` without the `rate` (0 to 1) of weights of smallest |mu| / sigma.
 
-    The order is over the whole network. A removed weight is exactly 0 on every pass: mu = 0 and
-    sigma = 0; the paper does not say whether its noise goes too, but a smaller network has none.
-    Training goes on from there with means that may grow back. Raises ValueError for a network
-    without Bayesian layers.
+    Weights are ranked over the whole network. A removed weight is exactly 0 on every pass: mu = 0
+    and sigma = 0. (The paper does not say whether its noise is removed too; a smaller network has
+    none.) In further training its mean may grow again. Raises ValueError for a network without
+    Bayesian layers.
     """
     if not 0 <= rate <= 1:
         raise ValueError(f"rate is {rate}: it must be between 0 (keep all) and 1 (remove all).")

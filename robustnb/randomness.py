@@ -1,4 +1,4 @@
-"""Randomness is handed in: which generator the stochastic layers of a network draw from."""
+"""Generators: how to make one, and which one the stochastic layers of a network draw from."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,11 @@ from torch import nn
 def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """Make a generator that starts from `seed`."""
     return torch.Generator(device).manual_seed(seed)
+
+
+def draw_seed(device: torch.device, generator: torch.Generator | None = None) -> int:
+    """Draw a seed, from which the same noise can be drawn again and again."""
+    return int(torch.randint(2**31, (), generator=generator, device=device).item())
 
 
 def stochastic_layers(model: nn.Module) -> list[Any]:
@@ -27,8 +32,8 @@ def stochastic_layers(model: nn.Module) -> list[Any]:
 def noise_from(model: nn.Module, generator: torch.Generator | None) -> Iterator[None]:
     """Let every stochastic layer of `model` draw from `generator` inside the block.
 
-    A layer's `generator` of None stands for torch's global one. A None handed in leaves the layers
-    as they are.
+    With None the layers keep the generators that they have; a layer that has none draws from
+    torch's global one.
     """
     layers = stochastic_layers(model)
     before = [layer.generator for layer in layers]

@@ -52,12 +52,12 @@ def deletion_curve(
     baseline: Tensor | float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return the label's probability as the pixels that `maps` rank highest are taken away.
+    """Return the label's probability while the pixels that `maps` rank highest are removed.
 
-    The curve (N, steps + 1) begins at the image and ends at `baseline`, a value or images to put in
-    the pixels' place; column k has round(k / steps * H * W) of them replaced (Petsiuk et al. 2018).
-    The sooner it falls, and the smaller the area under it, the better the maps (N, H, W). A
-    stochastic network draws its noise anew at each column.
+    The curve (N, steps + 1) begins at the image and ends at `baseline`, a value or images that
+    replace the pixels; column k has round(k / steps * H * W) of them replaced (Petsiuk et al.
+    2018). The smaller the area under it, the better the maps (N, H, W). A stochastic network draws
+    its noise anew at each column.
     """
     baseline = torch.as_tensor(baseline, dtype=images.dtype, device=images.device)
     return _replaced(model, images, baseline.expand_as(images), labels, maps, steps, generator)
@@ -73,10 +73,11 @@ def insertion_curve(
     baseline: Tensor | float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return the label's probability as the pixels that `maps` rank highest are put in.
+    """Return the label's probability while the pixels that `maps` rank highest are inserted.
 
-    As `deletion_curve` with the ends changed: from `baseline`, which Petsiuk et al. blur out of the
-    image, to the image. The larger the area under it, the better the maps.
+    The curve (N, steps + 1) begins at `baseline`, for which Petsiuk et al. (2018) blur the image,
+    and ends at the image; arguments are those of `deletion_curve`. The larger the area under it,
+    the better the maps.
     """
     baseline = torch.as_tensor(baseline, dtype=images.dtype, device=images.device)
     return _replaced(model, baseline.expand_as(images), images, labels, maps, steps, generator)

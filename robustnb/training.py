@@ -24,7 +24,7 @@ Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 Score = Callable[[nn.Module, Tensor, Tensor], float]
 Watch = Callable[[nn.Module], dict[str, float]]
 Split = tuple[Tensor, Tensor]
-SAVE_EVERY = 10.0  # seconds, since short epochs take no longer than to write the network
+SAVE_EVERY = 10.0  # seconds: a short epoch takes no longer than writing the network
 
 
 class TrainingDiverged(ArithmeticError):
@@ -63,7 +63,7 @@ def score_accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def watch_nothing(_: nn.Module) -> dict[str, float]:
-    """Return no numbers."""
+    """Return no numbers: `fit` adds none to its history."""
     return {}
 
 
@@ -86,17 +86,19 @@ def fit(
     description: str = "training",
     progress: bool = True,
 ) -> History:
-    """Train `model` in place; leave it in evaluation mode with its best weights on validation.
+    """Train `model` in place and leave it in evaluation mode with its best weights on validation.
 
-    Stops after `epochs`, or when `patience` epochs in a row brought no better score (None: never).
-    With `keep="last"` the weights are those of the last epoch. A `scheduler` of the learning rate
-    takes a step after every minibatch. Returns one row per epoch: `epoch`, `train_loss` (mean over
-    minibatches), `validation_accuracy`, `seconds`, and what `watch` says of the network after it.
-    `generator` shuffles the images and feeds stochastic layers; others, such as nn.Dropout, draw
-    from its seed, and training leaves torch's global state as it was. With `checkpoint`, all that
-    changes is saved there after an epoch, if the last time is SAVE_EVERY seconds ago, and after the
-    last one; a run that was interrupted goes on from there, to the same weights.
-    Raises TrainingDiverged at the first loss that is not finite.
+    Training stops after `epochs`, or after `patience` epochs in a row without a better score (None:
+    never). With `keep="last"` the weights are those of the last epoch. A `scheduler` of the
+    learning rate takes a step after every minibatch. Returns a row for each epoch: `epoch`,
+    `train_loss` (mean over minibatches), `validation_accuracy`, `seconds`, and the numbers that
+    `watch` returns for the network.
+
+    Shuffling and stochastic layers draw from `generator`; other layers, such as nn.Dropout, are
+    seeded by it, and torch's global state is left as it was. With `checkpoint` the run is saved
+    there after an epoch, at most every SAVE_EVERY seconds, and at the end; an interrupted run
+    resumes from there to the same weights. Raises TrainingDiverged at the first loss that is not
+    finite.
     """
     _check_arguments(train, validation, batch_size, epochs)
     run = Run(model, optimizer, generator or torch.Generator().manual_seed(0), scheduler)
@@ -125,7 +127,7 @@ def fit(
 
 @contextmanager
 def _own_draws(run: Run) -> Iterator[None]:
-    """Let layers that know no generator, such as nn.Dropout, draw the same after every stop."""
+    """Seed layers that take no generator, such as nn.Dropout, so that a resumed run is the same."""
     with torch.random.fork_rng():
         torch.manual_seed(run.generator.initial_seed() + len(run.history))
         yield

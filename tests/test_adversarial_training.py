@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from robustnb.attacks.black_box import RandomNoise
 from robustnb.attacks.gradient import FGSM, PGD
-from robustnb.defenses.adversarial_training import Adversarial, InputNoise, Mixture, Smoothing
+from robustnb.defenses.adversarial_training import Adversarial, InputNoise, Mixture
 from robustnb.defenses.bayesian import BayesianLinear
 from robustnb.defenses.lwta import NegativeELBO, WinnerTakesAll
 from robustnb.metrics import accuracy
@@ -46,7 +46,7 @@ def losses(generator: torch.Generator) -> list:
         Adversarial(pgd, generator=generator),
         Adversarial(FGSM(0.1), clean_share=0.5, generator=generator),
         Mixture((pgd, FGSM(0.1), RandomNoise(0.1), noise), generator=generator),
-        Smoothing(0.1, generator=generator),
+        Adversarial(noise, generator=generator),
     ]
 
 
@@ -159,11 +159,12 @@ def test_input_noise_is_gaussian_and_not_clipped() -> None:
     assert torch.equal(InputNoise(0.0)(nn.Identity(), images, torch.zeros(50)), images)
 
 
-def test_smoothing_scores_the_images_that_input_noise_makes() -> None:
+def test_the_attack_draws_from_the_generator_of_the_loss() -> None:
     model, (images, labels) = network(), TRAIN
     noisy = InputNoise(0.2)(model, images, labels, seeded(5))
     expected = F.cross_entropy(model(noisy), labels)
-    assert torch.equal(Smoothing(0.2, generator=seeded(5))(model, images, labels), expected)
+    loss = Adversarial(InputNoise(0.2), generator=seeded(5))
+    assert torch.equal(loss(model, images, labels), expected)
 
 
 def test_it_works_with_the_elbo_of_competing_units() -> None:
@@ -212,7 +213,7 @@ def test_adversarial_training_makes_a_network_robust() -> None:
         (lambda: Adversarial(FGSM(0.1), clean_share=1.0), "clean_share is 1.0"),
         (lambda: Mixture(()), "with 0 attacks"),
         (lambda: Mixture((FGSM(0.1),), clean=1.1), "clean is 1.1"),
-        (lambda: Smoothing(-0.1)(network(), *TRAIN), "sigma is -0.1"),
+        (lambda: InputNoise(-0.1), "sigma is -0.1"),
     ],
 )
 def test_wrong_input_is_named(call, named: str) -> None:

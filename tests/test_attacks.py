@@ -247,11 +247,12 @@ def test_no_images_are_attacked() -> None:
         (lambda: FGSM(float("nan")), "eps is nan"),
         (lambda: FGSM(0.1)(network(PLAIN), torch.full((2, 3, 2, 2), torch.nan), ZEROS), "from nan"),
         (lambda: FGSM(0.1)(network(PLAIN), torch.rand(2, 3, 2, 2), ZEROS - 100), "label is -100"),
-        (lambda: FGSM(0.1, eot_samples=0), "eot_samples 0"),
+        (lambda: FGSM(0.1, eot_samples=0), "eot_samples is 0"),
         (lambda: FGSM(0.1, loss="hinge"), "'hinge'"),  # type: ignore[arg-type]
-        (lambda: PGD(0.1, 0.1, 0), "steps 0"),
+        (lambda: PGD(0.1, 0.1, 0), "steps is 0"),
+        (lambda: PGD(0.1, float("nan"), 1), "alpha is nan"),
         (lambda: PGD(0.1, 0.1, 1, norm="l7"), "'l7'"),  # type: ignore[arg-type]
-        (lambda: MinimumNorm(alpha=0), "alpha 0"),
+        (lambda: MinimumNorm(alpha=0), "alpha is 0"),
         (
             lambda: FGSM(0.1)(network(PLAIN), torch.rand(2, 3, 2, 2) * 255, torch.zeros(2)),
             "in \\[0, 1",

@@ -298,12 +298,12 @@ def test_transfer_is_the_attack_on_its_source() -> None:
     ("call", "named"),
     [
         (lambda: RandomNoise(-0.1), "eps is -0.1"),
-        (lambda: RandomNoise(0.1, restarts=0), "restarts 0"),
+        (lambda: RandomNoise(0.1, restarts=0), "restarts is 0"),
         (lambda: RandomNoise(0.1, norm="l7"), "'l7'"),  # type: ignore[arg-type]
         (lambda: Square(-0.1), "eps is -0.1"),
-        (lambda: Square(0.1, queries=0), "queries 0"),
-        (lambda: Square(0.1, p_init=1.5), "p_init 1.5"),
-        (lambda: Square(0.1, eot_samples=0), "eot_samples 0"),
+        (lambda: Square(0.1, queries=0), "queries is 0"),
+        (lambda: Square(0.1, p_init=1.5), "p_init is 1.5"),
+        (lambda: Square(0.1, eot_samples=0), "eot_samples is 0"),
         (
             lambda: Square(0.1)(network(), torch.rand(2, 12), torch.zeros(2).long()),
             r"takes \(N, C, H, W",

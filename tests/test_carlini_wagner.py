@@ -188,7 +188,8 @@ def test_mode_weights_and_gradients_stay_and_one_generator_gives_one_result(kind
     ("call", "named"),
     [
         (lambda: CarliniWagner(c=0.0), "c is 0.0"),
-        (lambda: CarliniWagner(kappa=-1.0), "kappa -1.0"),
+        (lambda: CarliniWagner(c=float("nan")), "c is nan"),
+        (lambda: CarliniWagner(kappa=-1.0), "kappa is -1.0"),
         (lambda: CarliniWagner(steps=0), "steps is 0"),
         (lambda: CarliniWagner()(network(), 255 * torch.rand(2, 3, 2, 2), torch.zeros(2)), "0, 1"),
     ],

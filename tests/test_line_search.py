@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from robustnb.attacks import line_search
 from robustnb.attacks.line_search import LONGEST, FastGradientSign, HotCold
-from robustnb.convolutional import Dropout
 from robustnb.defenses.noise import GaussianNoise
+from robustnb.dropout import Dropout
 from robustnb.metrics import margin
 from robustnb.models import Scale, predict
 from robustnb.randomness import seeded

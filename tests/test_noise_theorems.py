@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustnb.defenses.noise import GaussianNoise, noise_layers
-from robustnb.noisy_networks import cnn, mlp, resnet18
+from robustnb.papers.noise_optimization.networks import cnn, mlp, resnet18
 from robustnb.randomness import initial_weights, noise_from, seeded
 
 NETWORKS = {

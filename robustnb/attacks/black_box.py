@@ -1,30 +1,38 @@
 """Attacks that use no gradient of the network they are aimed at: noise, random search, transfer."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.gradient import Norm, averaged_margin, check_images, project
+from robustnb.attacks.common import (
+    NORMS,
+    Attack,
+    Norm,
+    check_at_least,
+    check_images,
+    check_one_of,
+    l2_norm,
+    per_image,
+)
+from robustnb.attacks.gradient import averaged_margin, project
 from robustnb.models import evaluating
-from robustnb.randomness import noise_from, seeded, stochastic_layers
+from robustnb.randomness import draw_seed, noise_from, seeded, stochastic_layers
 
-Attack = Callable[[nn.Module, Tensor, Tensor, torch.Generator | None], Tensor]
-
-# Where the squares of a search of 10,000 queries get half as large.
+# Of 10,000 queries, those after which squares cover half as much of the image as before.
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
 
 
 @dataclass(frozen=True)
 class RandomNoise:
-    """Add noise that knows nothing of the network: what an attack has to beat.
+    """Add random noise: the baseline that an attack has to beat.
 
-    It is uniform in the ball of radius `eps` in "linf", and of length `eps` in a uniform direction
-    in "l2", both in pixel units of [0, 1] and before pixels are clipped to [0, 1]. For each image
-    the draw of `restarts` with the largest margin counts, averaged over `eot_samples` passes.
+    In "linf" the noise is uniform in the ball of radius `eps`; in "l2" it has length `eps` and a
+    random direction. `eps` is in pixel units of [0, 1]; pixels are then clipped to [0, 1]. Of
+    `restarts` draws, each image keeps the one with the largest margin, which is that of the mean
+    logits of `eot_samples` passes.
     """
 
     eps: float
@@ -33,13 +41,9 @@ class RandomNoise:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        if not self.eps >= 0 or min(self.restarts, self.eot_samples) < 1:
-            raise ValueError(
-                f"eps is {self.eps}, restarts {self.restarts}, eot_samples {self.eot_samples}: "
-                "RandomNoise needs eps of at least 0, one restart and one pass or more."
-            )
-        if self.norm not in ("linf", "l2"):
-            raise ValueError(f"norm is {self.norm!r}: it must be 'linf' or 'l2'.")
+        check_at_least(0, eps=self.eps)
+        check_at_least(1, restarts=self.restarts, eot_samples=self.eot_samples)
+        check_one_of(NORMS, norm=self.norm)
 
     def __call__(
         self,
@@ -50,7 +54,9 @@ class RandomNoise:
     ) -> Tensor:
         """Return noisy images of the shape of `images` (N, C, H, W), all in [0, 1]."""
         check_images(images, labels)
-        score = partial(_replayed_margin, model, self.eot_samples, _seed(images, generator))
+        score = partial(
+            _replayed_margin, model, self.eot_samples, draw_seed(images.device, generator)
+        )
         found = self._noisy(images, generator)
         with evaluating(model):
             margins = score(found, labels)
@@ -67,24 +73,23 @@ class RandomNoise:
             noise.uniform_(-self.eps, self.eps, generator=generator)
             return (images + noise).clamp(0, 1)
         noise.normal_(generator=generator)
-        length = noise.flatten(1).norm(dim=1).view(-1, *[1] * (images.dim() - 1))
-        return (images + self.eps * noise / length).clamp(0, 1)
+        return (images + self.eps * noise / per_image(l2_norm(noise), noise)).clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class Square:
-    """Search the corners of the Linf ball by squares at random (Andriushchenko et al. 2020).
+    """Search the corners of the Linf ball by random squares (Andriushchenko et al. 2020).
 
-    It sees the logits alone, so that masked gradients do not stop it. The perturbation starts as
+    It needs only the logits, so that masked gradients do not stop it. The perturbation starts as
     vertical stripes of +eps and -eps. Each query sets a square of it, at a random place, to +eps or
-    -eps per channel, and keeps the change if the margin grew (algorithms 1 and 2). A square covers
-    a share of the image that falls from `p_init` as the `queries` are used up. `eps` is in pixel
+    -eps per channel, and keeps the change if the margin grew (algorithms 1 and 2). The share of the
+    image that a square covers falls from `p_init` as the `queries` are used up. `eps` is in pixel
     units of [0, 1].
 
-    The margin is that of the mean logits of `eot_samples` passes. On a stochastic network the same
-    passes, drawn once, serve every query: a change then counts for what it does, not for its luck.
-    A fooled image is dropped from the batch, but not on a stochastic network: a larger margin makes
-    it likelier that a fresh draw is fooled too, and the others would be dealt its noise.
+    The margin is that of the mean logits of `eot_samples` passes. On a stochastic network the noise
+    is drawn once and repeated at every query, so that no change is kept by luck. Fooled images are
+    dropped from the batch, except on a stochastic network: there a larger margin makes it likelier
+    that fresh noise is fooled too, and in a smaller batch the other images would get other noise.
     """
 
     eps: float
@@ -93,12 +98,10 @@ class Square:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        if not self.eps >= 0 or min(self.queries, self.eot_samples) < 1 or not 0 < self.p_init <= 1:
-            raise ValueError(
-                f"eps is {self.eps}, queries {self.queries}, p_init {self.p_init}, eot_samples "
-                f"{self.eot_samples}: Square needs eps of at least 0, one query and one pass or "
-                "more, and p_init above 0 and at most 1."
-            )
+        check_at_least(0, eps=self.eps)
+        check_at_least(1, queries=self.queries, eot_samples=self.eot_samples)
+        if not 0 < self.p_init <= 1:
+            raise ValueError(f"p_init is {self.p_init}: it must be above 0 and at most 1.")
 
     def __call__(
         self,
@@ -111,7 +114,9 @@ class Square:
         check_images(images, labels)
         if images.dim() != 4:
             raise ValueError(f"images have shape {tuple(images.shape)}: Square takes (N, C, H, W).")
-        score = partial(_replayed_margin, model, self.eot_samples, _seed(images, generator))
+        score = partial(
+            _replayed_margin, model, self.eot_samples, draw_seed(images.device, generator)
+        )
         with evaluating(model):
             best, margins = images.clone(), score(images, labels)
             in_play = partial(self._in_play, drop=not stochastic_layers(model))
@@ -121,7 +126,7 @@ class Square:
                     break
                 tried = self._change(best[active], images[active], query, generator)
                 reached = score(tried, labels[active])
-                # The stripes are where the search begins, not a change that has to pay.
+                # The search begins at the stripes, whether or not they raise the margin.
                 better = (reached > margins[active]) | (query == 0)
                 best[active[better]], margins[active[better]] = tried[better], reached[better]
                 active = in_play(margins)
@@ -153,9 +158,9 @@ class Square:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Make an attack on `source` and show what it found to another network.
+    """Attack `source`, to try on another network what fools this one.
 
-    The attacker needs a network of its own for the same task, and nothing of the one attacked.
+    The attacker needs a network for the same task and no access to the one under attack.
     """
 
     source: nn.Module
@@ -168,21 +173,16 @@ class Transfer:
         labels: Tensor,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return what `attack` finds on `source`; `model` is never asked."""
+        """Return what `attack` finds on `source`; `model` is not used."""
         return self.attack(self.source, images, labels, generator)
 
 
 def _replayed_margin(
     model: nn.Module, eot_samples: int, seed: int, images: Tensor, labels: Tensor
 ) -> Tensor:
-    """Return the margin (N,) of the mean logits of passes whose noise is the same at each call."""
+    """Return the margin (N,) of the mean logits, with the same noise at each call."""
     with noise_from(model, seeded(seed, images.device)):
         return averaged_margin(model, images, labels, eot_samples)
-
-
-def _seed(images: Tensor, generator: torch.Generator | None) -> int:
-    drawn = torch.randint(2**31, (), generator=generator, device=images.device)
-    return int(drawn.item())
 
 
 def _signs(shape: tuple[int, ...], images: Tensor, generator: torch.Generator | None) -> Tensor:

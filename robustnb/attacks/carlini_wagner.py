@@ -1,18 +1,25 @@
-"""The nearest image that fools a network, sought in all of space: Carlini & Wagner (2017) in L2."""
+"""The nearest image that fools a network, at any distance: Carlini & Wagner (2017) in L2."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.gradient import averaged_margin, check_images
+from robustnb.attacks.common import (
+    check_at_least,
+    check_images,
+    check_positive,
+    l2_norm,
+    per_image,
+)
+from robustnb.attacks.gradient import averaged_margin
 from robustnb.metrics import margin
 from robustnb.models import evaluating
 from robustnb.randomness import noise_from
 
 # At 1, as in the paper, atanh is infinite for black and white pixels and they cannot move. At the
-# 0.999999 of the authors' code they do, but so slowly that 200 steps fool half of the MNIST images
-# that they fool with 0.9.
+# 0.999999 of the authors' code they move so slowly that 200 steps fool half as many MNIST images as
+# with 0.9.
 REACH = 0.9
 
 
@@ -20,22 +27,21 @@ REACH = 0.9
 class CarliniWagner:
     """Minimise |x' - x|^2 + c * max(kappa - margin(x'), 0) over w by Adam, x' = (tanh(w) + 1) / 2.
 
-    The margin is the best wrong logit less that of the label, so that it never saturates as softmax
-    does, and tanh keeps pixels in [0, 1] (Carlini & Wagner, section 5); here it reaches a little
-    farther, and pixels are clipped, so that black and white ones can move. `kappa` is in logits,
-    |.| the Euclidean norm in pixel units of [0, 1], and `lr` Adam's step in w.
+    The margin is the largest wrong logit less the label's; unlike softmax it does not saturate.
+    tanh keeps pixels in [0, 1] (Carlini & Wagner, section 5); here it is stretched a little and
+    pixels are clipped, so that black and white ones can move. `kappa` is in logits, |.| is the
+    Euclidean norm in pixel units of [0, 1], and `lr` is Adam's step in w.
 
-    With more than one of `binary_search_steps` each image gets its own c, beginning at `c`: ten
-    times as large until the attack succeeds, then halfway between the largest that failed and the
-    smallest that did not. The authors took 9, with 1000 `steps` from c = 0.001.
+    With `binary_search_steps` above 1 each image gets its own c. It starts at `c` and grows tenfold
+    until the attack succeeds; after that it is the mean of the largest c that failed and the
+    smallest that succeeded. The authors took 9 searches of 1000 `steps` from c = 0.001.
 
-    The closest image whose margin exceeds `kappa` is returned, or the image itself if there is
-    none; one whose margin exceeds it already stays as it is. An image is dropped from the batch
-    when a tenth of the steps, and at least ten, have not lowered its sum. The margin is that of the
-    mean logits of `eot_samples` passes, its gradient averaged; with more than one, where a lower
-    sum may be luck, no image is dropped. On a stochastic network each step sees draws of its own,
-    and the closest image may have been lucky with them, the likelier so the more searches there
-    are: judge it on fresh draws.
+    The result is the closest image found whose margin exceeds `kappa`, or the image itself if there
+    is none; an image whose margin exceeds it already stays as it is. An image is dropped from the
+    batch when a tenth of the steps, and at least ten, have not lowered its sum. The margin is that
+    of the mean logits of `eot_samples` passes, and its gradient is averaged over them; with more
+    than one, no image is dropped, since a lower sum may be luck. On a stochastic network each step
+    draws new noise, and the closest image may owe its success to it: judge it on fresh draws.
     """
 
     c: float = 1.0
@@ -46,16 +52,10 @@ class CarliniWagner:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.c, self.lr) <= 0 or self.kappa < 0:
-            raise ValueError(
-                f"c is {self.c}, lr {self.lr}, kappa {self.kappa}: "
-                "CarliniWagner needs a positive c and lr, and kappa of at least 0."
-            )
-        if min(self.steps, self.binary_search_steps, self.eot_samples) < 1:
-            raise ValueError(
-                f"steps is {self.steps}, binary_search_steps {self.binary_search_steps}, "
-                f"eot_samples {self.eot_samples}: each must be at least 1."
-            )
+        check_positive(c=self.c, lr=self.lr)
+        check_at_least(0, kappa=self.kappa)
+        check_at_least(1, steps=self.steps, binary_search_steps=self.binary_search_steps)
+        check_at_least(1, eot_samples=self.eot_samples)
 
     def __call__(
         self,
@@ -89,7 +89,7 @@ class CarliniWagner:
     def _descend(
         self, model: nn.Module, images: Tensor, labels: Tensor, c: Tensor, closest: "_Closest"
     ) -> Tensor:
-        """Descend from the images, offer what fools to `closest`, and say which succeeded (N,)."""
+        """Minimise with one c each, offer what fools to `closest`, return which succeeded (N,)."""
         w = torch.atanh((2 * images.detach() - 1) * REACH)
         adam, active = torch.optim.Adam([w], lr=self.lr), torch.arange(len(w), device=w.device)
         lowest = torch.full_like(c, torch.inf)
@@ -98,13 +98,13 @@ class CarliniWagner:
             tried, stretch = _pixels(w[active])
             margins, slope = _margin_and_slope(model, tried, labels[active], self.eot_samples)
             offset, weight = tried - images[active], c[active]
-            lengths = offset.flatten(1).norm(dim=1)
+            lengths = l2_norm(offset)
             fooled = margins > self.kappa
             succeeded[active[fooled]] = True
             closest.offer(active[fooled], tried[fooled], lengths[fooled])
             value = lengths.square() + weight * (self.kappa - margins).clamp(min=0)
             lowest[active] = torch.minimum(lowest[active], value)
-            pull = (weight * ~fooled).view(-1, *[1] * (images.dim() - 1))
+            pull = per_image(weight * ~fooled, images)
             w.grad = torch.zeros_like(w)
             w.grad[active] = (2 * offset - pull * slope) * stretch
             adam.step()

@@ -1,4 +1,4 @@
-"""Attacks by L-BFGS: the least distortion in the box, and the unbounded one of a published code."""
+"""Attacks by L-BFGS: Szegedy et al.'s least distortion in [0, 1], and that of a published code."""
 
 from collections import deque
 from collections.abc import Callable
@@ -7,11 +7,17 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from robustnb.attacks.gradient import check_images
+from robustnb.attacks.common import (
+    check_at_least,
+    check_images,
+    check_positive,
+    l2_norm,
+    per_image,
+)
+from robustnb.attacks.gradient import averaged_loss_and_gradient
 from robustnb.models import evaluating
-from robustnb.randomness import noise_from, seeded
+from robustnb.randomness import draw_seed, noise_from, seeded
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -21,16 +27,17 @@ SUFFICIENT = 1e-4  # share of the decrease promised by the gradient that a step 
 
 @dataclass(frozen=True)
 class LBFGS:
-    """Find the least distortion that fools a network, by L-BFGS in the box (Szegedy et al. 2013).
+    """Find the least distortion that fools a network, by L-BFGS in [0, 1] (Szegedy et al. 2013).
 
     For each image c |r| + cross-entropy(f(x + r), t) is minimised over x + r in [0, 1], in `steps`
     passes forward and backward; |r| is the Euclidean norm and t the runner-up on the clean image.
-    Of `searches` values of c, from `c` on tenfold and then by bisection, the largest that fools
-    gives the least distortion. (The authors want the least, which is right for a c before the
-    loss.) An image that is misclassified already, or after no search, keeps r = 0.
+    `searches` values of c are tried: `c`, then ten times more or less, then by bisection. The
+    largest that fools gives the least distortion. (The authors ask for the smallest, which would be
+    right if c multiplied the loss.) An image that is misclassified already, or that no search
+    fools, keeps r = 0.
 
-    Logits and loss are means over `eot_samples` passes. A stochastic network repeats the same draws
-    at every step, without which a line search takes luck for progress.
+    Logits and loss are means over `eot_samples` passes. A stochastic network repeats the same noise
+    at every step: with fresh noise the line search would mistake luck for progress.
     """
 
     c: float = 1.0
@@ -39,11 +46,8 @@ class LBFGS:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        if not self.c > 0 or min(self.steps, self.searches, self.eot_samples) < 1:
-            raise ValueError(
-                f"c is {self.c}, steps {self.steps}, searches {self.searches}, eot_samples "
-                f"{self.eot_samples}: LBFGS needs a positive c and at least one of the others."
-            )
+        check_positive(c=self.c)
+        check_at_least(1, steps=self.steps, searches=self.searches, eot_samples=self.eot_samples)
 
     def __call__(
         self,
@@ -67,7 +71,7 @@ class LBFGS:
 
 
 class _Replayed:
-    """A network whose passes, one or the mean of several, draw the same noise at each call."""
+    """The mean of `eot_samples` passes through a network, with the same noise at each call."""
 
     def __init__(
         self,
@@ -76,8 +80,8 @@ class _Replayed:
         images: Tensor,
         generator: torch.Generator | None,
     ) -> None:
-        drawn = torch.randint(2**31, (), generator=generator, device=images.device)
-        self.model, self.eot_samples, self.seed = model, eot_samples, int(drawn.item())
+        self.model, self.eot_samples = model, eot_samples
+        self.seed = draw_seed(images.device, generator)
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the mean logits (N, classes), without gradients."""
@@ -89,10 +93,12 @@ class _Replayed:
     ) -> tuple[Tensor, Tensor]:
         """Return c |r| + cross-entropy (N,) and its gradient in the images."""
         with noise_from(self.model, seeded(self.seed, images.device)):
-            values, gradients = _cross_entropy(self.model, images, targets, self.eot_samples)
-        distances = _lengths(images - centres)
+            values, gradients = averaged_loss_and_gradient(
+                self.model, images, targets, "cross-entropy", self.eot_samples
+            )
+        distances = l2_norm(images - centres)
         slopes = torch.where(distances > 0, c / distances, 0.0)  # |r| has a kink at r = 0
-        return values + c * distances, gradients + _column(slopes, images) * (images - centres)
+        return values + c * distances, gradients + per_image(slopes, images) * (images - centres)
 
 
 class _Search:
@@ -105,8 +111,8 @@ class _Search:
         self.fools, self.fails = torch.zeros_like(self.c), torch.full_like(self.c, torch.inf)
 
     def learn(self, found: Tensor, fooled: Tensor) -> None:
-        """Take in what was found with the present c, and choose the next."""
-        lengths = _lengths(found - self.images)
+        """Update with what was found at the present c, and choose the next c."""
+        lengths = l2_norm(found - self.images)
         better = fooled & (lengths < self.least)
         self.best[better], self.least[better] = found[better], lengths[better]
         self.fools = torch.where(fooled, self.c, self.fools)
@@ -117,24 +123,23 @@ class _Search:
 
 
 def minimise_in_box(objective: Objective, start: Tensor, steps: int) -> Tensor:
-    """Minimise a function of each of N places, all in [0, 1], by projected L-BFGS; return places.
+    """Minimise a function at N independent points in [0, 1] by projected L-BFGS; return the points.
 
-    `objective` maps places (N, ...) to values (N,) and gradients (N, ...); it is called `steps`
-    times. A direction is that of the two-loop recursion among the pixels that no bound holds back
-    (Kim, Sra & Dhillon 2010). A step along it is cut to the box, and taken if it brings a
-    sufficient decrease; if not, half of it is tried at the next call. Each place has its own step
-    and its own memory.
+    `objective` maps points (N, ...) to values (N,) and gradients (N, ...); it is called `steps`
+    times. The direction is that of the two-loop recursion over the pixels that no bound holds
+    (Kim, Sra & Dhillon 2010). A step along it is clipped to [0, 1] and taken if the decrease is
+    sufficient; otherwise the next call tries half of it. Each point has its own step and memory.
     """
     place, memory = start, _Memory(start)
     values, gradients = objective(place)
     direction = memory.direction(place, gradients)
-    step = 1 / _lengths(direction).clamp(min=torch.finfo(values.dtype).tiny)
+    step = 1 / l2_norm(direction).clamp(min=torch.finfo(values.dtype).tiny)
     for _ in range(steps - 1):
-        trial = (place + _column(step, place) * direction).clamp(0, 1)
+        trial = (place + per_image(step, place) * direction).clamp(0, 1)
         new_values, new_gradients = objective(trial)
         promised = _dot(trial - place, gradients).clamp(max=0)
         taken = new_values <= values + SUFFICIENT * promised
-        here = _column(taken, place)
+        here = per_image(taken, place)
         moved, bent = torch.where(here, trial, place), torch.where(here, new_gradients, gradients)
         memory.add(moved - place, bent - gradients)
         place, gradients = moved, bent
@@ -144,21 +149,21 @@ def minimise_in_box(objective: Objective, start: Tensor, steps: int) -> Tensor:
 
 
 class _Memory:
-    """What L-BFGS keeps for each place: its last moves, and how they changed the gradient."""
+    """What L-BFGS keeps for each point: its last moves, and how they changed the gradient."""
 
     def __init__(self, places: Tensor) -> None:
         self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=HISTORY)
         self.scale = places.new_ones(len(places))
 
     def add(self, move: Tensor, change: Tensor) -> None:
-        """Keep a pair, void where it shows no upward curvature, as where no step was taken."""
+        """Store a pair, with weight 0 where the curvature is not positive or no step was taken."""
         curvature, squares = _dot(move, change), _dot(change, change)
         upward = curvature > torch.finfo(move.dtype).eps * squares
         self.scale = torch.where(upward, curvature / squares, self.scale)
         self.pairs.append((move, change, torch.where(upward, 1 / curvature, 0.0)))
 
     def direction(self, place: Tensor, gradients: Tensor) -> Tensor:
-        """Return the quasi-Newton direction, 0 for pixels that a bound holds back."""
+        """Return the quasi-Newton direction, 0 for pixels that a bound holds."""
         free = ~((place <= 0) & (gradients > 0) | (place >= 1) & (gradients < 0))
         return free * self._solve(-gradients * free)
 
@@ -167,24 +172,24 @@ class _Memory:
         shares = []
         for move, change, weight in reversed(self.pairs):
             shares.append(weight * _dot(move, q))
-            q = q - _column(shares[-1], q) * change
-        q = _column(self.scale, q) * q
+            q = q - per_image(shares[-1], q) * change
+        q = per_image(self.scale, q) * q
         for (move, change, weight), share in zip(self.pairs, reversed(shares), strict=True):
-            q = q + _column(share - weight * _dot(change, q), q) * move
+            q = q + per_image(share - weight * _dot(change, q), q) * move
         return q
 
 
 @dataclass(frozen=True)
 class BatchLBFGS:
-    """Run torch's L-BFGS on minus the mean cross-entropy of a batch, as the code of Xiao et al.
+    """Maximise the mean cross-entropy of a batch by torch's L-BFGS, as Xiao et al.'s code does.
 
-    Not Szegedy's attack: nothing but the number of `steps` keeps the distortion small, and pixels
-    are clamped to [0, 1] at the end alone. The images of a batch share one memory and one loss, so
-    that what happens to one depends on the others. Where cross-entropy curves upward, minus it
-    curves downward, torch's L-BFGS remembers nothing, and what remains is gradient ascent in steps
-    of `lr` on the mean, that is of `lr` / N on each image. The paper has `lr` and `steps` 0.5 and
-    10 on MNIST, 0.05 and 20 on CIFAR-10, 0.05 and 10 on Tiny-ImageNet (Table 2), its code batches
-    of 128. The gradient is the mean over `eot_samples` passes.
+    This is not Szegedy's attack: only the number of `steps` keeps the distortion small, and pixels
+    are clamped to [0, 1] only at the end. The images of a batch share one loss and one memory, so
+    that the result for one depends on the others. Where the cross-entropy is convex, its negative
+    is concave and torch's L-BFGS stores no curvature: it is then gradient ascent on the mean in
+    steps of `lr`, which are `lr` / N for each image. The paper has `lr` 0.5 and 10 `steps` on
+    MNIST, 0.05 and 20 on CIFAR-10, 0.05 and 10 on Tiny-ImageNet (Table 2); its code has batches of
+    128. The gradient is the mean over `eot_samples` passes.
     """
 
     lr: float
@@ -192,11 +197,8 @@ class BatchLBFGS:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        if not self.lr > 0 or min(self.steps, self.eot_samples) < 1:
-            raise ValueError(
-                f"lr is {self.lr}, steps {self.steps}, eot_samples {self.eot_samples}: "
-                "BatchLBFGS needs a positive lr and at least one step and one pass."
-            )
+        check_positive(lr=self.lr)
+        check_at_least(1, steps=self.steps, eot_samples=self.eot_samples)
 
     def __call__(
         self,
@@ -213,7 +215,9 @@ class BatchLBFGS:
         optimizer = torch.optim.LBFGS([found], lr=self.lr, max_iter=self.steps)
 
         def closure() -> float:
-            values, gradients = _cross_entropy(model, found, labels, self.eot_samples)
+            values, gradients = averaged_loss_and_gradient(
+                model, found, labels, "cross-entropy", self.eot_samples
+            )
             found.grad = -gradients / len(images)
             return -values.mean().item()
 
@@ -223,28 +227,5 @@ class BatchLBFGS:
         return torch.where(overflown, images, found.detach().clamp(0, 1))
 
 
-def _cross_entropy(
-    model: nn.Module, images: Tensor, labels: Tensor, eot_samples: int
-) -> tuple[Tensor, Tensor]:
-    """Return each image's cross-entropy (N,) and its gradient, means over `eot_samples` passes."""
-    values, gradients = images.new_zeros(len(images)), torch.zeros_like(images)
-    for _ in range(eot_samples):
-        inputs = images.detach().requires_grad_()
-        with torch.enable_grad():
-            loss = F.cross_entropy(model(inputs), labels, reduction="none")
-            (gradient,) = torch.autograd.grad(loss.sum(), inputs)
-        values += loss.detach() / eot_samples
-        gradients += gradient / eot_samples
-    return values, gradients
-
-
-def _lengths(x: Tensor) -> Tensor:
-    return x.flatten(1).norm(dim=1)
-
-
 def _dot(one: Tensor, other: Tensor) -> Tensor:
     return (one * other).flatten(1).sum(1)
-
-
-def _column(values: Tensor, places: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (places.dim() - 1))

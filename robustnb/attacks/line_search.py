@@ -1,8 +1,8 @@
 """The first step along one direction that changes the label: FGS and hot/cold.
 
-As Rozsa, Günther & Boult (2016) attack for BANG: a perturbation may be as large as it needs to be,
-and an attempt is a success if its direction leads to any misclassification. Images have 8 bits:
-pixels are rounded to integers from 0 to 255, and steps are counted in pixels.
+So Rozsa, Günther & Boult (2016) attack their BANG networks: a perturbation may be of any size, and
+an attempt succeeds if its direction leads to any misclassification. Images have 8 bits: pixels are
+rounded to integers from 0 to 255, and steps are in the same units.
 """
 
 from collections.abc import Callable
@@ -12,23 +12,30 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.gradient import LOSSES, LossName, averaged_gradient, check_images
+from robustnb.attacks.common import (
+    check_images,
+    check_one_of,
+    check_positive,
+    divided_by_largest,
+    per_image,
+)
+from robustnb.attacks.gradient import LOSSES, LossName, averaged_gradient
 from robustnb.models import Scale, copied, evaluating, predict
 from robustnb.randomness import noise_from, stochastic_layers
 
 BATCH = 250  # images a pass: what a layer hands to the next then fits a processor's cache
-LONGEST = 2**16  # pixels: by then nearly all that can move are at 0 or 255
+LONGEST = 2**16  # by then nearly all pixels that can move are at 0 or 255
 
 
 @dataclass(frozen=True)
 class FastGradientSign:
     """Take the smallest step along the sign of the gradient that changes the label.
 
-    Every step from 1 to 255 pixels is tried in turn. The gradient is that of `loss` on the clean
-    image. Where softmax saturates, float32 has 0 for the gradient of the cross-entropy: there is no
-    direction, and the image stays as it is. To show that such a network is not robust, what changes
-    no label must change no result: `double` takes the gradient in float64, `scale` multiplies the
-    logits, and the loss "margin" does not saturate.
+    Every step from 1 to 255 is tried in turn. The gradient is that of `loss` on the clean image.
+    Where softmax saturates, the gradient of the cross-entropy is 0 in float32: there is no
+    direction, and the image stays as it is. Such a network only looks robust. To show it, `double`
+    computes the gradient in float64, `scale` multiplies the logits by a positive number, which
+    changes no label, and the loss "margin" does not saturate.
     """
 
     loss: LossName = "cross-entropy"
@@ -36,10 +43,8 @@ class FastGradientSign:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss is {self.loss!r}: it must be one of {', '.join(LOSSES)}.")
-        if not self.scale > 0:
-            raise ValueError(f"scale is {self.scale}: only a positive one keeps the labels.")
+        check_one_of(LOSSES, loss=self.loss)
+        check_positive(scale=self.scale)
 
     def __call__(
         self,
@@ -50,7 +55,7 @@ class FastGradientSign:
     ) -> Tensor:
         """Return images of the shape of `images` (N, C, H, W), all in [0, 1].
 
-        One that no step fools, or that is misclassified already, comes back as it was.
+        One that no step fools, or that is misclassified already, is returned unchanged.
         """
         return _search(model, images, labels, generator, self._directions, _first_of_all)
 
@@ -73,20 +78,20 @@ class HotCold:
     The direction is the gradient of sum_j omega_j h_j, where h are the logits and omega is constant
     (Rozsa, Rudd & Boult 2016). With the weights "paper", omega is |h| for the runner-up, which is
     hot, -h for the label, which is cold, and 0 for the others; with "unit" it is 1, -1 and 0. If
-    all logits are negative, which says nothing about their order, the weights of the paper push the
-    label up. To show that, `shift` is added to the logits before omega is made: that changes no
-    label, and must change no result.
+    the label's logit is negative, the paper's weights increase it instead of decreasing it. To show
+    this, `shift` is added to the logits before omega is computed: it changes no label and should
+    change no result.
 
     The direction is scaled so that its largest element is 1. Steps are doubled until the label
-    changes; a binary search then finds where it changed, to one pixel.
+    changes; a binary search then finds an integer step that changes it where the one before does
+    not.
     """
 
     weights: Literal["paper", "unit"] = "paper"
     shift: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.weights not in ("paper", "unit"):
-            raise ValueError(f"weights is {self.weights!r}: it must be 'paper' or 'unit'.")
+        check_one_of(("paper", "unit"), weights=self.weights)
 
     def __call__(
         self,
@@ -97,7 +102,7 @@ class HotCold:
     ) -> Tensor:
         """Return images of the shape of `images` (N, C, H, W), all in [0, 1].
 
-        One that no step fools, or that is misclassified already, comes back as it was.
+        One that no step fools, or that is misclassified already, is returned unchanged.
         """
         return _search(model, images, labels, generator, self._directions, _doubled_then_halved)
 
@@ -107,8 +112,7 @@ class HotCold:
             logits = model(inputs)
             weighted = self._omega(logits.detach() + self.shift, labels) * logits
             (gradient,) = torch.autograd.grad(weighted.sum(), inputs)
-        largest = gradient.flatten(1).abs().amax(1).clamp(min=torch.finfo(gradient.dtype).tiny)
-        return gradient / largest.view(-1, *[1] * (images.dim() - 1))
+        return divided_by_largest(gradient)
 
     def _omega(self, h: Tensor, labels: Tensor) -> Tensor:
         cold = labels.unsqueeze(1)
@@ -121,7 +125,7 @@ class HotCold:
 
 @dataclass(frozen=True, eq=False)
 class _Rays:
-    """Images of integer `pixels` (N, C, H, W), and for each the one direction it is moved in."""
+    """Images of integer `pixels` (N, C, H, W), and for each the direction in which it is moved."""
 
     model: nn.Module
     pixels: Tensor
@@ -129,13 +133,13 @@ class _Rays:
     labels: Tensor
 
     def searched(self) -> Tensor:
-        """Return the indices of the images that keep their label where they are and can move."""
+        """Return the indices of the images that are classified correctly and have a direction."""
         right = predict(self.model, self.pixels / 255, BATCH).argmax(1) == self.labels
         return (right & self.directions.flatten(1).any(1)).nonzero().squeeze(1)
 
     def moved(self, which: Tensor, steps: Tensor) -> Tensor:
         """Return the images `which`, each moved by its step and rounded, in [0, 1]."""
-        offsets = steps.view(-1, *[1] * (self.pixels.dim() - 1)) * self.directions[which]
+        offsets = per_image(steps, self.pixels) * self.directions[which]
         return (self.pixels[which] + offsets).round().clamp(0, 255) / 255
 
     def fools(self, which: Tensor, steps: Tensor) -> Tensor:
@@ -143,7 +147,7 @@ class _Rays:
         return predict(self.model, self.moved(which, steps), BATCH).argmax(1) != self.labels[which]
 
     def moved_or(self, images: Tensor, steps: Tensor) -> Tensor:
-        """Return all images moved, and those of `images` whose step is 0 as they are."""
+        """Return each of `images` moved by its step, and unchanged if its step is 0."""
         found, which = images.clone(), steps.nonzero().squeeze(1)
         found[which] = self.moved(which, steps[which])
         return found
@@ -167,7 +171,7 @@ def _search(
 
 
 def _first_of_all(rays: _Rays) -> Tensor:
-    """Return the smallest step from 1 to 255 that fools, and 0 where none does (N,)."""
+    """Return the smallest step from 1 to 255 that fools, or 0 where none does (N,)."""
     steps, active = rays.pixels.new_zeros(len(rays.pixels)), rays.searched()
     for step in range(1, 256):
         if not len(active):

@@ -6,20 +6,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustnb.attacks.gradient import check_images
+from robustnb.attacks.common import check_at_least, check_images, check_positive, l2_norm
 from robustnb.models import evaluating
 from robustnb.randomness import noise_from
 
 
 @dataclass(frozen=True)
 class MinimumNorm:
-    """Descend c |r| + cross-entropy(f(x + r), t) from r = 0 until the label is lost (eq. 5).
+    """Minimise c |r| + cross-entropy(f(x + r), t) by gradient until the label changes (eq. 5).
 
-    The equation is minimised, so its y must be a wrong class t: here the runner-up on the clean
-    image (climbing away from the label stalls where softmax saturates). `alpha` is the step and |r|
-    the Euclidean norm of an image's perturbation, both in pixel units of [0, 1]. Each image stops
-    as soon as it is misclassified and is dropped from the batch; one that is misclassified already
-    keeps r = 0. With `clip` pixels stay in [0, 1]; the paper has no such constraint.
+    The paper's y must be a wrong class t, since the sum is minimised: here it is the runner-up on
+    the clean image. (Maximising the loss of the label stalls where softmax saturates.) `alpha` is
+    the step and |r| the Euclidean norm of an image's perturbation, both in pixel units of [0, 1].
+    An image is dropped from the batch as soon as it is misclassified; one that is misclassified
+    already keeps r = 0. With `clip` pixels stay in [0, 1]; the paper has no such constraint.
     """
 
     c: float = 0.02
@@ -28,11 +28,9 @@ class MinimumNorm:
     clip: bool = True
 
     def __post_init__(self) -> None:
-        if self.c < 0 or self.alpha <= 0 or self.steps < 1:
-            raise ValueError(
-                f"c is {self.c}, alpha {self.alpha}, steps {self.steps}: "
-                "MinimumNorm needs c of at least 0, a positive alpha and at least one step."
-            )
+        check_at_least(0, c=self.c)
+        check_positive(alpha=self.alpha)
+        check_at_least(1, steps=self.steps)
 
     def __call__(
         self,
@@ -62,7 +60,7 @@ class MinimumNorm:
         inputs = current.detach().requires_grad_()
         with torch.enable_grad():
             loss = F.cross_entropy(model(inputs), targets, reduction="sum")
-            loss = loss + self.c * (inputs - images).flatten(1).norm(dim=1).sum()
+            loss = loss + self.c * l2_norm(inputs - images).sum()
             (gradient,) = torch.autograd.grad(loss, inputs)
         moved = current - self.alpha * gradient
         return moved.clamp(0, 1) if self.clip else moved

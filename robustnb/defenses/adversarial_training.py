@@ -1,37 +1,30 @@
-"""Training on images that were attacked first: losses for `fit` (Madry et al. 2018).
+"""Adversarial training: losses for `fit` that attack the images first (Madry et al. 2018).
 
-Each takes a `generator` that its attacks draw from. Give it the one that `fit` gets, and a run that
-was interrupted goes on to the same weights.
+Attacks draw from the `generator` of the loss. With the generator that `fit` gets, an interrupted
+run resumes to the same weights.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from robustnb.attacks.black_box import Attack
-
-Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
-
-
-def _cross_entropy(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(model(images), labels)
+from robustnb.attacks.common import Attack, check_at_least
+from robustnb.training import Loss, cross_entropy
 
 
 @dataclass(frozen=True)
 class Adversarial:
-    """Score a minibatch after `attack` has changed it, as the network is now (Madry et al., 2.1).
+    """Compute the loss of a minibatch that `attack` has changed (Madry et al., section 2.1).
 
-    Attacks see the network in evaluation mode; the score is that of its own mode. With
-    `clean_share` a, the loss is (1 - a) * adversarial + a * clean, from a pass each; parametric
-    noise injection was trained at 0.5. `loss` is the mean cross-entropy unless another is given.
+    The attack meets the present network in evaluation mode; the loss is computed in the network's
+    own mode. With `clean_share` a, it is (1 - a) * adversarial + a * clean, from a pass each;
+    parametric noise injection was trained at 0.5.
     """
 
     attack: Attack
     clean_share: float = 0.0
-    loss: Loss = _cross_entropy
+    loss: Loss = cross_entropy
     generator: torch.Generator | None = None
 
     def __post_init__(self) -> None:
@@ -50,15 +43,16 @@ class Adversarial:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Score each minibatch clean or after one of `attacks`, by chance (Kaspar et al., 3.1).
+    """Compute the loss of a minibatch that one of `attacks`, or none, has changed at random.
 
-    It stays clean with probability `clean`, and the attacks share the rest equally: four of them
-    have 1/8 each, as in the report. With fewer the report does not say; here clean stays at 4/8.
+    It stays clean with probability `clean`; the attacks share the rest equally (Kaspar et al.,
+    section 3.1). Four attacks have 1/8 each, as in the report. For fewer the report does not say;
+    here `clean` stays at 4/8.
     """
 
     attacks: tuple[Attack, ...]
     clean: float = 4 / 8
-    loss: Loss = _cross_entropy
+    loss: Loss = cross_entropy
     generator: torch.Generator | None = None
 
     def __post_init__(self) -> None:
@@ -69,7 +63,7 @@ class Mixture:
             )
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss on the minibatch, which at most one attack has changed."""
+        """Return the loss on the minibatch, changed by one attack at most."""
         attack = self._choose(images.device)
         if attack is not None:
             images = attack(model, images, labels, self.generator)
@@ -84,16 +78,15 @@ class Mixture:
 
 @dataclass(frozen=True)
 class InputNoise:
-    """Add N(0, sigma^2) to every pixel, called like an attack; pixels may leave [0, 1].
+    """Add noise N(0, sigma^2) to every pixel; it is called as an attack is.
 
-    Nothing is clipped, because randomised smoothing certifies the network under this very noise.
+    Pixels may leave [0, 1]: randomised smoothing certifies the network under unclipped noise.
     """
 
     sigma: float
 
     def __post_init__(self) -> None:
-        if self.sigma < 0:
-            raise ValueError(f"sigma is {self.sigma}: a standard deviation is at least 0.")
+        check_at_least(0, sigma=self.sigma)
 
     def __call__(
         self,
@@ -102,28 +95,8 @@ class InputNoise:
         labels: Tensor,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return noisy images of the shape of `images`; the network is never asked."""
+        """Return noisy images of the shape of `images`; the network is not used."""
         noise = torch.randn(
             images.shape, generator=generator, device=images.device, dtype=images.dtype
         )
         return images + self.sigma * noise
-
-
-@dataclass(frozen=True)
-class Smoothing:
-    """Score a minibatch with Gaussian noise on its pixels, in pixel units of [0, 1].
-
-    So networks are trained for randomised smoothing (Cohen et al. 2019, 3.3). The report's table
-    has rows called Smoothing and does not define it. Its section 3.1 names four ways to change an
-    image, PGD, FGSM, CW and random noise, and the longest row of the table is "Smoothing, PGD,
-    FGSM, CW": so Smoothing is taken to be the random noise.
-    """
-
-    sigma: float
-    loss: Loss = _cross_entropy
-    generator: torch.Generator | None = None
-
-    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss on the noisy images."""
-        noise = InputNoise(self.sigma)
-        return Adversarial(noise, loss=self.loss, generator=self.generator)(model, images, labels)

@@ -28,7 +28,7 @@ def balancing(norms: Tensor, eps: float | Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BANG:
-    """Score a minibatch by its cross-entropy, whose backward pass balances the weight gradients.
+    """Compute the cross-entropy of a minibatch; its backward pass balances weight gradients.
 
     In every linear and convolutional layer, the gradient of each example in the weights and biases
     is multiplied by its eta of eqs. (3) and (4) and by `beta` (eq. 6). The gradient that flows on
@@ -56,7 +56,7 @@ class BANG:
 
 
 class _Balance:
-    """What the layers of one pass share: the settings, and eps per example once it is known."""
+    """What the layers of one pass share: beta, and eps for each example once it is known."""
 
     def __init__(self, settings: BANG) -> None:
         self.beta = settings.beta
@@ -79,10 +79,10 @@ class _Balance:
 
 
 class _Balanced(torch.autograd.Function):
-    """Pass a layer's output on; send back one gradient to its input, another to its weights.
+    """Return a layer's output; send back one gradient to its input and another to its weights.
 
-    `graph` holds the output as the layer made it, through which both are sent, so that any layer
-    will do and nothing is computed twice.
+    `graph` holds the layer's original output. Both gradients go through its graph, so that this
+    works for any layer and no pass is repeated.
     """
 
     @staticmethod
@@ -114,7 +114,7 @@ def watching(
 ) -> Iterator[dict[str, nn.Module]]:
     """Call `see(layer, input, output)` on each pass of a linear or convolutional layer.
 
-    What it returns, unless None, takes the place of the output. Yields the layers by their names.
+    What `see` returns, unless None, replaces the output. Yields the layers by their names.
     """
     layers: dict[str, nn.Module] = {
         name: layer for name, layer in model.named_modules() if isinstance(layer, LAYERS)
@@ -131,8 +131,8 @@ def watching(
 def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Return the norm of each example's gradient (N,) in the output of each layer (eq. 2).
 
-    Those of the cross-entropy of one pass, by the name of the linear or convolutional layer and in
-    the order of the network. The network's own gradients are not touched.
+    The gradient is that of the cross-entropy of one pass. Keys are the names of the linear and
+    convolutional layers, in the network's order. Gradients stored in the network are not touched.
     """
     outputs: dict[nn.Module, Tensor] = {}
 

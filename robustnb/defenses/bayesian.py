@@ -57,9 +57,9 @@ class BayesianLinear(nn.Module):
 
     `mu` and `rho` have shape (out_features, in_features + 1); the last column is the bias. A weight
     is mu + softplus(rho) * epsilon with epsilon ~ N(0, 1): softplus(rho) is the standard deviation
-    (the paper's step 2; its eq. 1 writes it in the variance's place). `rho_init` is a constant; mu
-    starts as a Gaussian of standard deviation `mu_std`, cut at two of them (section 3.2), which is
-    the prior's unless given. One draw serves the whole batch, in training and in evaluation mode.
+    (the paper's step 2; its eq. 1 writes it in the variance's place). `rho` starts at `rho_init`,
+    and `mu` as a Gaussian truncated at two standard deviations (section 3.2); `mu_std` is the
+    prior's unless given. One draw serves the whole batch, in training and in evaluation mode.
     """
 
     def __init__(
@@ -112,10 +112,10 @@ class BayesianLinear(nn.Module):
 
 
 class _Draw(torch.autograd.Function):
-    """Draw weights and their complexity, with the gradient written out.
+    """Draw weights and their complexity, with a backward pass written by hand.
 
-    The same numbers as autograd through mu + softplus(rho) * epsilon and log_prob, at a third of
-    the time on a CPU, where log1p costs more than the layer's matrix product.
+    It gives the same numbers as autograd through mu + softplus(rho) * epsilon and log_prob in a
+    third of the time on a CPU, where log1p costs more than the layer's matrix product.
     """
 
     @staticmethod
@@ -179,10 +179,10 @@ def sample_logits(
 ) -> Tensor:
     """Return the logits (S, N, classes) of `num_samples` weight draws, without gradients.
 
-    Equal to S single passes with the same generator, with wider matrix products: `chunk` draws at
-    a time for `batch_size` images, so that what a layer hands to the next fits a processor's cache.
-    Raises ValueError for a network without Bayesian layers, or with anything beside them that may
-    not treat (S, N, features) as it does (N, features), such as a module class of your own.
+    Equal to S single passes with the same generator, but faster: matrix products are as wide as
+    `chunk` draws and `batch_size` images, which keeps activations in a processor's cache. Raises
+    ValueError for a network without Bayesian layers, or with other layers than those of TOGETHER,
+    which may not treat (S, N, features) as they do (N, features).
     """
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}: it must be at least 1.")
@@ -247,12 +247,12 @@ def mean_network(model: nn.Module) -> nn.Module:
 
 @dataclass(frozen=True)
 class NegativeELBO:
-    """Score a minibatch by its negative log-likelihood plus its share of the complexity cost.
+    """Compute a minibatch's negative log-likelihood plus its share of the complexity cost.
 
-    The paper's step 3 is for the whole training set and leaves the minibatch's scaling open. Here,
-    as in Blundell et al. (2015, eq. 8), the complexity log q(w) - log P(w) is divided by
-    `num_batches` and the likelihood is the minibatch's "sum". With its "mean" the same scaling
-    makes the prior batch-size times too strong; `complexity_weight` overrides 1 / num_batches.
+    The paper's step 3 is for the whole training set and does not say how to scale a minibatch.
+    Here, as in Blundell et al. (2015, eq. 8), the complexity log q(w) - log P(w) is divided by
+    `num_batches`, and the likelihood is the "sum" over the minibatch. With its "mean" this scaling
+    makes the prior too strong by a factor of the batch size; `complexity_weight` overrides it.
     """
 
     num_batches: int

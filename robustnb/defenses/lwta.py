@@ -1,4 +1,4 @@
-"""Units that compete in blocks, of which a random one wins: stochastic LWTA.
+"""Units that compete in blocks, each with one random winner: stochastic local winner-takes-all.
 
 Section 4 of Kaspar, Hicheur & Bourdrez (2024), who take it from Panousis, Chatzis & Theodoridis
 (2021); the prior on connections is that of their earlier paper (2019).
@@ -112,9 +112,9 @@ def competitions(model: nn.Module) -> list[WinnerTakesAll]:
 
 @contextmanager
 def winners_by(model: nn.Module, mode: Mode, temperature: float | None = None) -> Iterator[None]:
-    """Let every block of `model` find its winner by `mode` inside the block.
+    """Set the mask of every winner-takes-all layer to `mode` and `temperature` inside the block.
 
-    An attacker's stand-in for the mask and the mask that is defended are one argument apart.
+    An attacker may so take gradients through another mask than the one that is defended.
     """
     layers = competitions(model)
     before = [(layer.mode, layer.temperature) for layer in layers]
@@ -182,7 +182,7 @@ def _log_kumaraswamy(uniform: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 def kumaraswamy_divergence(a: Tensor, b: Tensor, alpha: float) -> Tensor:
-    """Return KL(Kumaraswamy(a, b) || Beta(alpha, 1)) in nats; exact, the series vanishes."""
+    """Return KL(Kumaraswamy(a, b) || Beta(alpha, 1)) in nats, which has a closed form."""
     mean_log = -(EULER_GAMMA + torch.digamma(b) + 1 / b) / a
     return (a - alpha) * mean_log + torch.log(a * b / alpha) - (b - 1) / b
 
@@ -217,7 +217,7 @@ class BuffetLinear(nn.Linear):
 
 
 class BuffetConv2d(nn.Conv2d):
-    """Multiply each block of a convolution's kernels by one z: the block is there or it is not.
+    """Multiply each block of a convolution's kernels by one z, which keeps or drops the block.
 
     Arguments are those of nn.Conv2d; `units` and `buffet` as in BuffetLinear.
     """
@@ -251,12 +251,11 @@ def _num_blocks(outputs: int, units: int) -> int:
 
 @dataclass(frozen=True)
 class NegativeELBO:
-    """Score a minibatch by the negative ELBO of one pass, per example and in nats (section 4).
+    """Compute the negative ELBO of a minibatch from one pass, per example and in nats (section 4).
 
-    The mean over examples of cross-entropy + KL of the winners, plus the KL of connections, which
-    all examples share, divided by `num_images` of the training set. `winner_weight` and
-    `connection_weight` are 1 in the ELBO; the authors' code computes the winners' and leaves it
-    out, which is 0.
+    It is the mean over examples of cross-entropy + KL of the winners, plus the KL of the
+    connections, which all examples share, divided by `num_images` of the training set. Both weights
+    are 1 in the ELBO; the authors' code leaves the KL of the winners out (`winner_weight` 0).
     """
 
     num_images: int

@@ -12,11 +12,11 @@ class GaussianNoise(nn.Module):
     """Add sigma * epsilon to every pre-activation, epsilon ~ N(0, 1) drawn anew (eq. 1).
 
     Stands between a linear or convolutional layer and its activation. `shape` is that of one
-    example there: (features,), or (C, H, W) for one sigma per element of a feature map. `sigma`
-    starts at `sigma_init`, in the units of the pre-activation, for all alike. With
-    `trainable=False` it stays there, as in the networks whose names in the paper's tables end with
-    +. With `at_inference=False` the noise is off in evaluation mode; the paper leaves that open.
-    The gradient in sigma is delta * epsilon (Theorem 1), which back-propagation gives by itself.
+    example there: (features,), or (C, H, W) for one sigma per element of a feature map. Every
+    `sigma` starts at `sigma_init`, in the units of the pre-activation. With `trainable=False` it
+    stays there, as in the networks whose names in the paper's tables end with +. With
+    `at_inference=False` the noise is off in evaluation mode; the paper leaves that open.
+    Back-propagation gives the gradient in sigma, delta * epsilon (Theorem 1).
     """
 
     def __init__(
@@ -66,9 +66,9 @@ def noise_layers(model: nn.Module) -> list[GaussianNoise]:
 
 
 class NoiseAdam(Optimizer):
-    """Move noise levels by Adam and take the absolute value, which keeps them positive (eq. 7).
+    """Update noise levels by Adam and take their absolute value, which keeps them positive (eq. 7).
 
-    Unlike in torch's Adam, `eps` is added under the square root, as the equation has it: steps
+    As in the equation and unlike in torch's Adam, `eps` is added under the square root: steps
     shrink once gradients fall below sqrt(eps) = 1e-4.
     """
 
@@ -112,7 +112,7 @@ class NoiseAdam(Optimizer):
 
 
 class Together(Optimizer):
-    """Step several optimizers as one, with one state to save; each keeps its own parameters."""
+    """Use several optimizers as one with one state to save; each keeps its own parameters."""
 
     def __init__(self, *optimizers: Optimizer) -> None:
         self.optimizers = optimizers
@@ -142,11 +142,11 @@ class Together(Optimizer):
 def with_noise_levels(
     model: nn.Module, weights: Callable[[list[nn.Parameter]], Optimizer], lr: float = 1e-3
 ) -> Together:
-    """Make one optimizer of `weights`, for the network's weights, and NoiseAdam for its sigmas.
+    """Make an optimizer that trains the weights by `weights` and the noise levels by NoiseAdam.
 
     `weights` is called with the list of the weights, as `partial(torch.optim.Adam, lr=1e-3)` can
-    be; its weight decay does not reach the noise levels, whose learning rate is `lr`
-    (Algorithm 1).
+    be; its weight decay does not reach the noise levels. `lr` is the learning rate of the noise
+    levels (Algorithm 1).
     """
     sigmas = [layer.sigma for layer in noise_layers(model) if layer.sigma.requires_grad]
     if not sigmas:

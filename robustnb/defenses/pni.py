@@ -16,9 +16,9 @@ Where = Literal["weights", "activations", "both"]
 class ParametricNoise(nn.Module):
     """Return v + alpha * eta with eta ~ N(0, std(v)^2), drawn anew on each pass.
 
-    std is that of all elements of v, a constant to back-propagation. `alpha` has the given shape,
-    which broadcasts to v's, and starts at `alpha_init`; its sign has no meaning. The noise is the
-    same in training and in evaluation mode.
+    std is taken over all elements of v and is a constant in back-propagation. `alpha` has the given
+    shape, which broadcasts to v's, and starts at `alpha_init`; its sign has no meaning. There is
+    noise in evaluation mode too.
     """
 
     def __init__(self, *shape: int, alpha_init: float = 0.25) -> None:
@@ -111,9 +111,9 @@ def coefficients(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return the parameters of `model` for an optimizer that lets only the weights decay.
+    """Return the parameters of `model` for an optimizer whose weight decay spares every alpha.
 
-    Decay would pull every alpha towards 0, where there is no noise.
+    Decay would pull alpha towards 0, where there is no noise.
     """
     alphas = list(coefficients(model).values())
     known = {id(alpha) for alpha in alphas}

@@ -1,11 +1,11 @@
 """Certificates by noise: randomised smoothing (Cohen, Rosenfeld & Kolter 2019).
 
-The smoothed network answers with the class that the network gives most often when the image gets
-noise N(0, sigma^2) on every pixel. Its answer cannot change within a radius that is proved here,
-whatever the attack. It is a statement about L2, in pixel units of [0, 1].
+The smoothed network's answer is the class that the network gives most often when every pixel gets
+noise N(0, sigma^2). Within a radius that is proved here, no attack can change it. Radii are in L2,
+in pixel units of [0, 1].
 
-A network that is stochastic itself must draw anew for each noisy copy, or the copies are no
-independent trials: where one draw serves the whole batch, as with noisy weights, batch_size is 1.
+A stochastic network must draw anew for each noisy copy, or the copies are not independent trials:
+where one draw serves the whole batch, as with noisy weights, set batch_size to 1.
 """
 
 import torch
@@ -30,10 +30,10 @@ def certify(
 ) -> tuple[Tensor, Tensor]:
     """Return the smoothed network's classes (N,), ABSTAIN for none, and their radii (N,) in L2.
 
-    The class is chosen by `n0` noisy copies of an image and its probability p bounded from below by
-    `n` fresh ones. Within sigma * Phi^-1(p) the answer stays the same; it is wrong to say so with
-    probability `alpha` at most (algorithm CERTIFY, theorem 1). `n` bounds the radius that can be
-    proved: at 1,000 it is 2.46 sigma, at 100,000 it is 3.81 sigma, with the default alpha.
+    The class is chosen by `n0` noisy copies of an image; `n` fresh copies bound its probability p
+    from below. Within sigma * Phi^-1(p) the answer stays the same; this is wrong with probability
+    `alpha` at most (algorithm CERTIFY, theorem 1). `n` limits the radius that can be proved: with
+    the default alpha 1,000 copies prove at most 2.46 sigma, 100,000 at most 3.81 sigma.
     """
     _check(sigma, min(n0, n), alpha)
     with evaluating(model), noise_from(model, generator):
@@ -57,8 +57,8 @@ def predict(
 ) -> Tensor:
     """Return the smoothed network's classes (N,), or ABSTAIN where the first two are too close.
 
-    A class is another one than the smoothed network's with probability `alpha` at most (algorithm
-    PREDICT): a two-sided binomial test asks whether the two could be equally likely.
+    A returned class is wrong with probability `alpha` at most (algorithm PREDICT): a two-sided
+    binomial test asks whether the two classes could be equally likely.
     """
     _check(sigma, n, alpha)
     with evaluating(model), noise_from(model, generator):
@@ -77,7 +77,7 @@ def lower_bound(successes: Tensor, trials: int, alpha: float) -> Tensor:
 
 
 def _tie_probability(first: Tensor, second: Tensor) -> Tensor:
-    """Return how likely counts at least so unequal are if both classes are equally likely."""
+    """Return the probability of counts this unequal or more, if both classes are equally likely."""
     from scipy.stats import binom
 
     k, total = first.cpu().numpy(), (first + second).cpu().numpy()

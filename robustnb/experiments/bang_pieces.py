@@ -16,9 +16,9 @@ from robustnb.data import load
 from robustnb.defenses.bang import BANG
 from robustnb.experiments.bang_training import Network, Training, build, trained
 from robustnb.models import predict
+from robustnb.papers.bang.saturation import blank, certain, gradient_health
+from robustnb.papers.bang.similarity import psychometric_similarity
 from robustnb.randomness import initial_weights, seeded
-from robustnb.saturation import blank, certain, gradient_health
-from robustnb.similarity import psychometric_similarity
 from robustnb.training import Loss, Split, cross_entropy
 
 LineSearch = FastGradientSign | HotCold

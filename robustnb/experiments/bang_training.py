@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 from robustnb.checkpoint import History
-from robustnb.convolutional import caffe_sgd, cifar10_quick, inverse_decay, lenet
 from robustnb.data import Dataset, load
 from robustnb.defenses.bang import BANG
 from robustnb.experiments.pieces import Piece, result, unfinished
 from robustnb.files import whole
+from robustnb.papers.bang.networks import caffe_sgd, cifar10_quick, inverse_decay, lenet
 from robustnb.randomness import initial_weights, seeded
 from robustnb.training import Loss, cross_entropy, fit
 

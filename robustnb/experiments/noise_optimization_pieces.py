@@ -8,7 +8,7 @@ from statistics import fmean
 import torch
 from torch import nn
 
-from robustnb.attacks.black_box import Attack
+from robustnb.attacks.common import Attack
 from robustnb.attacks.gradient import FGSM, PGD
 from robustnb.attacks.lbfgs import BatchLBFGS
 from robustnb.corruptions import (

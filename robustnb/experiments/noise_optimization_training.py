@@ -18,7 +18,7 @@ from robustnb.defenses.noise import noise_layers, with_noise_levels
 from robustnb.experiments.pieces import unfinished
 from robustnb.metrics import accuracy
 from robustnb.models import predict
-from robustnb.noisy_networks import network
+from robustnb.papers.noise_optimization.networks import network
 from robustnb.randomness import initial_weights, noise_from, seeded
 from robustnb.training import Split, fit
 

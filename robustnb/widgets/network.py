@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import Normalize
 
-from robustnb.convolutional import Dropout
 from robustnb.defenses.bayesian import BayesianLinear
 from robustnb.defenses.lwta import WinnerTakesAll
 from robustnb.defenses.noise import GaussianNoise
+from robustnb.dropout import Dropout
 from robustnb.models import Scale, copied
 from robustnb.randomness import noise_from, seeded
 

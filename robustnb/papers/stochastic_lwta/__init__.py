@@ -1,1 +1,1 @@
-"""Robustness of networks whose neurons compete (Kaspar, Hicheur & Bourdrez 2024)."""
+"""Stochastic LWTA: local winner-takes-all (Kaspar, Hicheur & Bourdrez 2024)."""

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
-from robustnb.attacks.black_box import Attack, RandomNoise, Square
+from robustnb.attacks.black_box import RandomNoise, Square
 from robustnb.attacks.carlini_wagner import CarliniWagner
+from robustnb.attacks.common import Attack
 from robustnb.attacks.gradient import FGSM, PGD
 from robustnb.papers.stochastic_lwta.measuring import NoiseOff
 from robustnb.papers.stochastic_lwta.protocols import REGULAR, TUNED, Strength

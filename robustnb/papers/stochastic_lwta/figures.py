@@ -13,6 +13,7 @@ from robustnb.defenses.lwta import Mode, WinnerTakesAll, winners_by
 from robustnb.drawing import Drawing
 from robustnb.models import evaluating
 from robustnb.papers.stochastic_lwta.training import COLD, HOT, SPLITS
+from robustnb.plots.lines import Series
 from robustnb.randomness import initial_weights, noise_from, seeded
 from robustnb.training import Split, fit
 
@@ -74,7 +75,7 @@ def agreement(model: nn.Module, images: Tensor, labels: Tensor) -> Drawing:
     """Draw how far gradients of relaxed masks, averaged over draws, go along the mean mask's."""
     numbers = (1, 3, 10, 30)
     smooth = gradient(model, images, labels, "mean", HOT, 1)
-    lines: dict[str, plots.Series] = {}
+    lines: dict[str, Series] = {}
     for temperature in (COLD, HOT):
         drawn = (gradient(model, images, labels, "relaxed", temperature, k) for k in numbers)
         cosines = (F.cosine_similarity(smooth, each).mean().item() for each in drawn)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.black_box import Attack
+from robustnb.attacks.common import Attack
 from robustnb.defenses.pni import coefficients
 from robustnb.defenses.smoothing import certify
 from robustnb.devices import device

@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from robustnb.attacks.black_box import Attack, Square
+from robustnb.attacks.black_box import Square
 from robustnb.attacks.carlini_wagner import CarliniWagner
+from robustnb.attacks.common import Attack
 from robustnb.attacks.gradient import FGSM, PGD
 from robustnb.defenses.adversarial_training import InputNoise
 from robustnb.papers.images import Images

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.black_box import Attack
+from robustnb.attacks.common import Attack
 from robustnb.defenses.lwta import Mode, winners_by
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from robustnb.attacks.black_box import Attack
+from robustnb.attacks.common import Attack
 from robustnb.papers.judging import Judged, worst_case
 from robustnb.papers.pieces import Piece
 from robustnb.papers.stochastic_lwta.attacks import (

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from robustnb.attacks.black_box import Attack
+from robustnb.attacks.common import Attack
 from robustnb.checkpoint import History
 from robustnb.defenses.adversarial_training import Adversarial, Mixture
 from robustnb.defenses.lwta import Mode, WinnerTakesAll, competitions
@@ -15,10 +15,10 @@ from robustnb.defenses.pni import PNIConv2d, PNILinear, coefficients, parameter_
 from robustnb.devices import device
 from robustnb.papers.images import Images
 from robustnb.papers.pieces import unfinished
+from robustnb.papers.stochastic_lwta.networks import small_convolutional, wide_resnet
 from robustnb.papers.stochastic_lwta.stand_in import Through
 from robustnb.randomness import initial_weights, seeded
 from robustnb.training import Loss, Split, cross_entropy, fit
-from robustnb.wide_resnet import small_convolutional, wide_resnet
 
 Architecture = Literal["WRN-34-1", "small CNN"]
 

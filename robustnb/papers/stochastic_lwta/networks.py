@@ -1,4 +1,4 @@
-"""Convolutional networks of the book, with any activation and any layers in ReLU's place."""
+"""Convolutional networks whose activations and layers can be exchanged for stochastic ones."""
 
 from collections.abc import Callable
 
@@ -25,8 +25,8 @@ def wide_resnet(
 
     Three groups of (depth - 4) / 6 blocks have 16, 32 and 64 times `widen_factor` channels, and
     the last two halve the image: WRN-34-10 is `wide_resnet(34, 10)`. Takes images (N, in_channels,
-    H, W), at least 4 by 4, and returns logits (N, classes). `activation()` makes what follows each
-    normalisation, `conv` each convolution and `linear` the last layer.
+    H, W), at least 4 by 4, and returns logits (N, classes). `activation()` makes each activation,
+    `conv` each convolution and `linear` the last layer.
     """
     if depth < 10 or (depth - 4) % 6 or widen_factor < 1:
         raise ValueError(
@@ -46,10 +46,10 @@ def wide_resnet(
 
 
 class _Block(nn.Module):
-    """Add to the images what two convolutions, each behind normalisation and activation, find.
+    """Add two convolutions, each after normalisation and activation, to their input.
 
-    Where size or channels change, the images are taken behind the first activation and brought to
-    the new shape by a convolution of kernel 1.
+    Where the number of channels changes, a convolution of kernel 1 brings the input to the new
+    shape, after the first normalisation and activation.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ def small_convolutional(
 ) -> nn.Sequential:
     """Build three convolutions of 16, 32 and 64 channels, each normalised, and a linear layer.
 
-    Arguments are those of `wide_resnet`. The last two convolutions halve the image, of which 2 by 2
-    places are left: for images of 8 by 8 pixels up to about 32 by 32.
+    Arguments are those of `wide_resnet`. The last two convolutions halve the image, and pooling
+    reduces it to 2 by 2: for images of 8 by 8 pixels up to about 32 by 32.
     """
     layers: list[nn.Module] = []
     for inputs, outputs, stride in ((in_channels, 16, 1), (16, 32, 2), (32, 64, 2)):

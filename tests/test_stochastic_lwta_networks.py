@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from robustnb.defenses.lwta import WinnerTakesAll, competitions
 from robustnb.defenses.pni import PNIConv2d, PNILinear, coefficients
+from robustnb.papers.stochastic_lwta.networks import small_convolutional, wide_resnet
 from robustnb.randomness import seeded
-from robustnb.wide_resnet import small_convolutional, wide_resnet
 
 
 def number_of(model: nn.Module, kind: type[nn.Module]) -> int:

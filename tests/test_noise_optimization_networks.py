@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from robustnb.defenses.noise import GaussianNoise, noise_layers
 from robustnb.models import predict
-from robustnb.noisy_networks import NETWORKS, cnn, mlp, network, resnet18, resnet34
+from robustnb.papers.noise_optimization.networks import (
+    NETWORKS,
+    cnn,
+    mlp,
+    network,
+    resnet18,
+    resnet34,
+)
 from robustnb.randomness import initial_weights, noise_from, seeded
 from robustnb.results import published
 

@@ -1,4 +1,4 @@
-"""Caffe's two small convolutional networks, with the dropout of BANG, and how Caffe trains them.
+"""Caffe's two small convolutional networks with the dropout of BANG, and Caffe's optimizer.
 
 LeNet is for gray images, "CIFAR-10 quick" for colour (Jia et al. 2014). Rozsa, Günther & Boult
 (2016) added a dropout layer before the last layer of each. Layers keep their names in Caffe.
@@ -12,36 +12,12 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from robustnb.dropout import Dropout
 from robustnb.models import Scale
 
 
-class Dropout(nn.Module):
-    """Set each element to 0 with probability `p` in training, and divide the others by 1 - p.
-
-    As nn.Dropout, but it draws from a generator that is handed in (see `noise_from`).
-    """
-
-    def __init__(self, p: float = 0.5) -> None:
-        super().__init__()
-        if not 0 <= p < 1:
-            raise ValueError(f"p is {p}: a probability of dropping is at least 0 and below 1.")
-        self.p = p
-        self.generator: torch.Generator | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `x` with elements dropped in training, and `x` itself in evaluation mode."""
-        if not self.training:
-            return x
-        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
-        return x * kept.div_(1 - self.p)
-
-    def extra_repr(self) -> str:
-        """Show the probability when the network is printed."""
-        return f"p={self.p:g}"
-
-
 class RawPixels(nn.Module):
-    """Turn images in [0, 1] into raw pixels, 0 to 255, less those of the mean image.
+    """Turn images in [0, 1] into raw pixels, 0 to 255, and subtract the mean image.
 
     `mean` (C, H, W) is the mean of the training images in [0, 1]. It is kept with the weights.
     """
@@ -140,7 +116,7 @@ def caffe_sgd(
 ) -> SGD:
     """Make the optimizer of Caffe's examples: biases learn twice as fast, and decay as weights do.
 
-    Caffe multiplies by the learning rate before it adds to the momentum, torch after. The two part
+    Caffe multiplies by the learning rate before it adds to the momentum, torch after. They differ
     only in the few steps that follow a jump of the learning rate.
     """
     named = list(model.named_parameters())

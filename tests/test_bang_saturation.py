@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustnb import saturation
-from robustnb.saturation import blank, certain, gradient_health
+from robustnb.papers.bang import saturation
+from robustnb.papers.bang.saturation import blank, certain, gradient_health
 
 
 def two_logits(offset: float = 0.0) -> nn.Sequential:

@@ -20,12 +20,14 @@ def psychometric_similarity(images: Tensor, originals: Tensor, align: bool = Tru
 
     The perceptual adversarial similarity score (PASS): each image is aligned to its original by the
     homography with the largest enhanced correlation coefficient (Evangelidis & Psarakis 2008), then
-    compared by the mean structural similarity (Wang et al. 2004). An image for which the search for
-    a homography does not converge is compared as it is, and so are all with `align=False`, or if
-    they are smaller than the window of 11 pixels. What the paper leaves open: K1 = 0.01, K2 = 0.03
-    for pixels from 0 to 255, which are Wang's, and a mean over all pixels, where the window sees
-    the image mirrored at its edges. The mean over windows within the image, which is Wang's, leaves
-    out most of a background and gives FGS on MNIST a far higher score than the paper prints.
+    compared by the mean structural similarity (Wang et al. 2004). An image is compared as it is if
+    the search for a homography does not converge, with `align=False`, and if it is smaller than the
+    window of 11 pixels.
+
+    The paper names no constants. Here they are Wang's, K1 = 0.01 and K2 = 0.03 for pixels from 0 to
+    255. The mean is over all pixels, with the image mirrored at its edges. Wang's mean over windows
+    within the image leaves out most of the background, and gives FGS on MNIST a far higher score
+    than the paper prints.
     """
     if images.shape != originals.shape or images.dim() != 4:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How far a network's logits are beyond what softmax can tell apart in float32."""
+"""Whether softmax saturates in float32, so that gradients of the cross-entropy vanish."""
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +29,12 @@ def blank(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def gradient_health(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
-    """Say in numbers whether gradients of the cross-entropy can be trusted on these images.
+    """Measure whether gradients of the cross-entropy can be trusted on these images.
 
     `zero_gradients` and `certain` are shares of the images (see `blank` and `certain`), 0 in a
-    healthy network. `median_margin` is how far the label's logit lies above the best other one:
-    from 17 on, softmax rounds it to 1. `mean_label_logit` and `mean_largest_logit`, which is the
-    mean over images of the largest |logit|, tell where the logits are as a whole.
+    healthy network. `median_margin` is how far the label's logit lies above the largest other one:
+    from 17 on, softmax rounds the label's probability to 1. `mean_label_logit` and
+    `mean_largest_logit`, the mean over images of the largest |logit|, show the logits' scale.
     """
     logits = predict(model, images, BATCH)
     label_logits = logits.gather(1, labels.unsqueeze(1))

@@ -10,17 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustnb.convolutional import (
-    Dropout,
+from robustnb.defenses.bang import BANG, watching
+from robustnb.models import predict
+from robustnb.papers.bang.networks import (
     RawPixels,
     caffe_sgd,
     cifar10_quick,
     inverse_decay,
     lenet,
 )
-from robustnb.defenses.bang import BANG, watching
-from robustnb.models import predict
-from robustnb.randomness import noise_from, seeded
+from robustnb.randomness import seeded
 from robustnb.training import cross_entropy, fit
 
 NETWORKS = {"lenet": (lenet, 1), "cifar10_quick": (cifar10_quick, 3)}
@@ -100,21 +99,6 @@ def test_initial_weights_are_caffes() -> None:
         assert not layer.bias.any()
 
 
-def test_dropout_is_that_of_torch_with_a_generator_of_its_own() -> None:
-    dropout, x = Dropout(0.3).double(), 1 + torch.rand(100, 1000, dtype=torch.float64)
-    with noise_from(dropout, seeded(1)):
-        first = dropout(x)
-        second = dropout(x)
-    dropped = first == 0
-    assert dropped.double().mean().item() == pytest.approx(0.3, abs=0.01)
-    torch.testing.assert_close(first[~dropped], x[~dropped] / 0.7)
-    assert not torch.equal(first, second)
-    with noise_from(dropout, seeded(1)):
-        assert torch.equal(dropout(x), first)
-    assert dropout.eval()(x) is x
-    assert torch.equal(Dropout(0.0)(x), x)
-
-
 def test_caffes_step_by_hand() -> None:
     """One weight and one bias, both 1, with gradients 2 and 3."""
     model = nn.Linear(1, 1)
@@ -178,7 +162,4 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path, loss) -> Non
 
 
 def test_what_is_not_the_default_is_shown() -> None:
-    assert repr(Dropout(0.25)) == "Dropout(p=0.25)"
     assert "mean of shape (3, 8, 8)" in repr(RawPixels(torch.zeros(3, 8, 8)))
-    with pytest.raises(ValueError, match=r"p is 1\.0"):
-        Dropout(1.0)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robustnb.data import load
+from robustnb.papers.bang.similarity import psychometric_similarity
 from robustnb.randomness import seeded
-from robustnb.similarity import psychometric_similarity
 
 
 def pictures(count: int = 6) -> Tensor:

@@ -1,12 +1,12 @@
 """The networks of Xiao, Zhang & Peng (2021), with noise where their names in the tables say.
 
 Every variant of a network has the same layers and starts from the same weights, drawn by torch's
-default initialisers: those with noise differ from the plain one in the noise alone. In the authors'
-code they also differ in initialisation and activation. `noise` is None, "fixed" (the standard
-normal noise of the names with a +) or "learned" (those with an N). It stands before the activation
-and on the output layer too (eq. 1), with one sigma for each neuron or element of a feature map.
-`sigma_init` is where learned levels start, which the paper leaves open: by default at 1, where the
-fixed ones stay. `at_inference=False` switches the noise off in evaluation mode.
+default initialisers: variants differ in their noise alone. In the authors' code they also differ in
+initialisation and activation. `noise` is None, "fixed" (standard normal, in names with a +) or
+"learned" (in names with an N). It is added before the activation, and to the output layer too
+(eq. 1), with one sigma for each neuron or element of a feature map. `sigma_init` is where learned
+levels start, which the paper leaves open: by default at 1, where fixed ones stay.
+`at_inference=False` switches the noise off in evaluation mode.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {"ReLU": nn.ReLU, "Sigmoid": nn
 
 @dataclass(frozen=True)
 class NoiseAfter:
-    """Make what stands behind each layer: noise of the layer's shape, or nothing."""
+    """Make what follows each layer: noise of the shape of its output, or nothing."""
 
     noise: Noise
     where: Where = "all"
@@ -42,12 +42,12 @@ class NoiseAfter:
             raise ValueError(f"where is {self.where!r}: it must be 'all' or 'fully connected'.")
 
     def linear(self, features: int) -> Iterator[nn.Module]:
-        """Yield what stands behind a fully connected layer."""
+        """Yield what follows a fully connected layer."""
         if self.noise is not None:
             yield self._layer(features)
 
     def convolution(self, channels: int, height: int, width: int) -> Iterator[nn.Module]:
-        """Yield what stands behind a convolution."""
+        """Yield what follows a convolution."""
         if self.noise is not None and self.where == "all":
             yield self._layer(channels, height, width)
 
@@ -73,8 +73,8 @@ def mlp(
 ) -> nn.Sequential:
     """Build the perceptron 784-100-50-10 with one activation throughout (section 4.2).
 
-    The text has "ReLU and Sigmoid at two hidden layers, respectively", the tables and the code have
-    a network of either. Takes images (N, C, H, W) with C*H*W = `in_features`.
+    The text has "ReLU and Sigmoid at two hidden layers, respectively"; the tables and the code have
+    one network of each. Takes images (N, C, H, W) with C*H*W = `in_features`.
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}: it must be 'ReLU' or 'Sigmoid'.")
@@ -123,10 +123,10 @@ def resnet18(
 ) -> nn.Sequential:
     """Build the ResNet18 with the head 512-256-128-10 (section 4.3).
 
-    Noise in the convolutional part is on the last convolution of each residual block, behind its
-    batch normalisation, as the paper has it; the code adds some behind the first convolution too.
-    `width` is the number of channels of the first stage, and the head's layers go with it. With
-    `one_layer_head` it is the network on which the black box makes its attacks.
+    In the convolutional part noise follows the batch normalisation of the last convolution of each
+    residual block, as in the paper; the code adds some after the first convolution too. `width` is
+    the number of channels of the first stage, and the head's layers scale with it. With
+    `one_layer_head` it is the network on which black-box attacks are made.
     """
     channels, height, breadth = image_shape
     after = NoiseAfter(noise, where, at_inference, sigma_init)
@@ -234,8 +234,9 @@ def network(name: str, *, width: int = 64, **options: Any) -> nn.Sequential:
     """Build a network by its name in the published tables, such as "MLPN Sigmoid" or "CNN-A+".
 
     "source MLP", "source ResNet18" and "source ResNet34" are those on which black-box attacks are
-    made. `width` is that of the ResNets and nothing to the others; `options` are arguments of
-    `mlp`, `cnn`, `resnet18` or `resnet34`. Returns logits (N, classes) of images in [0, 1].
+    made. `width` is that of the ResNets and is ignored by the others; `options` are arguments of
+    `mlp`, `cnn`, `resnet18` or `resnet34`. The network maps images in [0, 1] to logits
+    (N, classes).
     """
     if name not in NETWORKS:
         raise ValueError(f"{name!r} is no network here: accepted are {', '.join(NETWORKS)}.")

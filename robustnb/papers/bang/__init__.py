@@ -1,0 +1,1 @@
+"""BANG: batch adjusted network gradients (Rozsa, Günther & Boult 2016)."""

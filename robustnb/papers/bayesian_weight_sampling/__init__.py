@@ -1,0 +1,1 @@
+"""Bayesian weight sampling (Zhang & Chen 2020)."""

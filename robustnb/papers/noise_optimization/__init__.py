@@ -1,0 +1,1 @@
+"""Noise optimization (Xiao, Zhang & Peng 2021)."""

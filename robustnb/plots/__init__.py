@@ -1,0 +1,17 @@
+"""Figures from rows, never from models; each is a Drawing whose alt text is made from its data."""
+
+from robustnb.plots.class_probabilities import answers, draws, probabilities
+from robustnb.plots.lines import curves, reliability, training_curve
+from robustnb.plots.pictures import images
+from robustnb.plots.plane import boundaries
+
+__all__ = [
+    "answers",
+    "boundaries",
+    "curves",
+    "draws",
+    "images",
+    "probabilities",
+    "reliability",
+    "training_curve",
+]
