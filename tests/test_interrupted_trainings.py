@@ -30,7 +30,7 @@ def shortened(found: Any, **changes: Any) -> Any:
 def pieces() -> Iterator[Any]:
     """Yield the training of a small network of each paper."""
     plain = shortened(BAYESIAN["smoke"].plain)
-    yield Piece(bayesian_training.train_plain, (plain, "FC-10", "0", 0))
+    yield Piece(bayesian_training.train_plain, (plain, "FC-10", 0.0, 0))
     perceptrons = shortened(NOISE["smoke"].study("3").training, num_images=300)
     yield Piece(noise_training.train, (perceptrons, "MLPN ReLU", 0))
     digits = BANG["smoke"].mnist.training
