@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.black_box import Attack
+from robustnb.attacks.common import Attack
 from robustnb.defenses.bayesian import bayesian_layers, mean_network, sample_logits
 from robustnb.devices import device
 from robustnb.metrics import accuracy, distortion
