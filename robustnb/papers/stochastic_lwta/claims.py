@@ -7,20 +7,14 @@ report's architecture) and "attacks on PNI" (within the ball of the training), "
 "calibration" and "cost".
 """
 
-from robustnb.results import published
+from robustnb.papers.stochastic_lwta.protocols import LWTA, MIXED, MIXED_NOISE, REGULAR, TUNED
+from robustnb.papers.stochastic_lwta.tables import DEEP, WITH_NOISE, WITHOUT_NOISE, WORST
 from robustnb.verdicts import Finding, Measured, Quantity, claim, graded
 
-PAPER = "stochastic-lwta"
-REGULAR, LWTA = "Regular training", "Stochastic LWTA"
-MIXED = "Smoothing, PGD, FGSM, CW"
-MIXED_NOISE = f"{MIXED} + Noise Injection"
 MIXTURES = ("Smoothing, PGD", "Smoothing, PGD, FGSM", MIXED)
-TUNED = "PGD adversarial training"
-WITH_NOISE, WITHOUT_NOISE, WORST = "noise injection", "no noise injection", "worst case"
 SINGLE = "PGD, EOT=1"
 LONGER = "PGD, 10 steps"
 WITHIN = "training eps"
-DEEP = "attacks on LWTA, WRN-34-1"
 CW = "CW accuracy"
 ATTACKED = ("PGD accuracy", "FGSM accuracy", CW)
 
@@ -148,16 +142,6 @@ def inference_is_slow(measured: Measured) -> Finding:
     return Finding(graded(near, one >= SLOW * plain), reason, {LWTA: one, "ReLU": plain})
 
 
-CLAIMS = (
-    regular_training_is_not_robust,
-    mixtures_do_not_help_against_pgd,
-    noise_injection_lifts_the_mixture,
-    stochastic_lwta_is_best,
-    it_is_rarely_confident,
-    inference_is_slow,
-)
-
-
 def _gains_of_mixtures(measured: Measured, table: str) -> list[Quantity]:
     """Return by how much each mixture is above regular training under PGD."""
     base = measured(table, REGULAR, "PGD accuracy")
@@ -166,8 +150,7 @@ def _gains_of_mixtures(measured: Measured, table: str) -> list[Quantity]:
 
 def _best(measured: Measured, column: str) -> str:
     """Name the row of Table 1 with the highest mean, the first of several."""
-    names = dict.fromkeys(cell["row"] for cell in published(PAPER, "1"))
-    found = {name: measured("1", name, column).mean for name in names}
+    found = {name: measured("1", name, column).mean for name in measured.printed_rows("1")}
     return max(found, key=lambda name: found[name])
 
 

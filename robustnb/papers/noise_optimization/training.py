@@ -1,31 +1,30 @@
-"""How the networks of Xiao, Zhang & Peng (2021) are trained, and asked what they have learned."""
+"""How the networks of Xiao, Zhang & Peng (2021) are trained."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from statistics import fmean
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import StepLR
 
 from robustnb.checkpoint import History
-from robustnb.data import Dataset, load
 from robustnb.defenses.noise import noise_layers, with_noise_levels
-from robustnb.experiments.pieces import unfinished
+from robustnb.devices import device
 from robustnb.metrics import accuracy
 from robustnb.models import predict
+from robustnb.papers.images import Images, loaded
 from robustnb.papers.noise_optimization.networks import network
-from robustnb.randomness import initial_weights, noise_from, seeded
-from robustnb.training import Split, fit
+from robustnb.papers.pieces import unfinished
+from robustnb.randomness import initial_weights, seeded
+from robustnb.training import fit
 
-PAPER = "noise-optimization"
+SPLITS = "at_random"  # how the paper divides each data set
 VALIDATED = 1_000  # validation images: what they say is recorded, and decides nothing
-TOGETHER = 500  # images that a network is asked at once
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+TOGETHER = 500  # images of a forward pass
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,10 @@ class Training:
     num_images: int | None = None
     width: int = 64
 
+    def images(self, which: str, num_images: int | None = None) -> Images:
+        """Name the first images of a split of the data set, as the paper divides it."""
+        return Images(self.dataset, SPLITS, which, num_images)
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -57,7 +60,6 @@ class Trained:
     model: nn.Module
     history: History
     sigmas: list[list[float]]
-    seconds: float
 
 
 def train(training: Training, name: str, seed: int) -> Trained:
@@ -68,32 +70,32 @@ def train(training: Training, name: str, seed: int) -> Trained:
 
 def new_network(training: Training, name: str, seed: int) -> nn.Module:
     """Return a network before its training, the same for the same seed."""
-    classes = len(_loaded(training.dataset).classes)
+    classes = len(loaded(training.dataset, SPLITS).classes)
     with initial_weights(seed):
         return network(name, width=training.width, classes=classes)
 
 
 def train_network(training: Training, model: nn.Module, optimizer: Optimizer, seed: int) -> Trained:
     """Train a network for all epochs and keep its last weights."""
-    images, before = images_of(training.dataset, "train", training.num_images), noise_levels(model)
+    images, before = training.images("train", training.num_images).load(), noise_levels(model)
     history = fit(
-        model.to(DEVICE),
+        model.to(device()),
         images,
-        images_of(training.dataset, "validation", VALIDATED),
+        training.images("validation", VALIDATED).load(),
         optimizer=optimizer,
         scheduler=schedule_for(training, optimizer, len(images[0])),
         batch_size=training.batch_size,
         epochs=training.epochs,
         patience=None,
-        score=lambda model, *split: share(model, split),
+        score=one_pass_accuracy,
         watch=noise_levels,
         keep="last",
-        generator=seeded(seed, DEVICE),
+        generator=seeded(seed, device()),
         checkpoint=unfinished(),
         progress=False,
     )
     sigmas = [[row[layer] for layer in before] for row in (before, *history)]
-    return Trained(model.cpu(), history, sigmas, sum(row["seconds"] for row in history))
+    return Trained(model.cpu(), history, sigmas)
 
 
 def optimizer_for(training: Training, model: nn.Module) -> Optimizer:
@@ -121,30 +123,6 @@ def noise_levels(model: nn.Module) -> dict[str, float]:
     return {f"sigma {layer}": level for layer, level in enumerate(levels, 1)}
 
 
-def images_of(dataset: str, which: str, number: int | None = None) -> Split:
-    """Return the first images of a split, as the paper divides the data, and their labels."""
-    loaded = _loaded(dataset)
-    chosen = loaded.splits[which][:number]
-    return loaded.images[chosen].to(DEVICE), loaded.labels[chosen].to(DEVICE)
-
-
-@lru_cache(maxsize=2)
-def _loaded(dataset: str) -> Dataset:
-    # Every piece asks for the images, and those that need no file are drawn anew at each load.
-    return load(dataset, splits="at_random")
-
-
-def share(
-    model: nn.Module, split: Split, draws: int = 1, generator: torch.Generator | None = None
-) -> float:
-    """Return the share of right answers, the mean over single passes if there is noise."""
-    images, labels = split
-    passes = draws if is_noisy(model) else 1
-    with noise_from(model, generator):
-        found = [accuracy(predict(model, images, TOGETHER), labels) for _ in range(passes)]
-    return fmean(found)
-
-
-def is_noisy(model: nn.Module) -> bool:
-    """Tell whether two passes of a network in evaluation mode may differ."""
-    return any(layer.at_inference for layer in noise_layers(model))
+def one_pass_accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Return the accuracy of one pass in evaluation mode."""
+    return accuracy(predict(model, images, TOGETHER), labels)

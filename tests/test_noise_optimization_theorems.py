@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustnb.defenses.noise import GaussianNoise, noise_layers
+from robustnb.papers.images import Images
+from robustnb.papers.noise_optimization import theorems
 from robustnb.papers.noise_optimization.networks import cnn, mlp, resnet18
+from robustnb.papers.noise_optimization.training import Trained
 from robustnb.randomness import initial_weights, noise_from, seeded
 
 NETWORKS = {
@@ -168,3 +171,29 @@ def test_theorem_2_needs_a_continuous_activation() -> None:
     error = differences.std() / math.sqrt(draws)
     assert abs(differences.mean() - expected) < 4 * error
     assert expected < -10 * error
+
+
+# The same two as the table of our own measures them.
+
+
+def test_delta_times_epsilon_by_hand() -> None:
+    """One linear layer: delta = softmax - one-hot, epsilon from the same generator."""
+    model, (images, labels) = network("MLPN Sigmoid"), batch(5)
+    found = theorems.pathwise(model, (images, labels), seed=3)
+    generator = seeded(3)
+    noise = [torch.randn(5, n, generator=generator, dtype=torch.float64) for n in (12, 8, 10)]
+    with noise_from(model, seeded(3)), torch.no_grad():
+        delta = model(images).softmax(1) - F.one_hot(labels, 10)
+    torch.testing.assert_close(found[-1], delta * noise[-1])
+
+
+def test_a_slope_that_is_off_has_a_large_z_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    with initial_weights(0):
+        trained = Trained(mlp("Sigmoid", "learned"), [], [])
+    compared = trained, Images("digits", "at_random", num_images=64), 500, 0
+    assert theorems.compare_gradients(*compared).z_score < 5
+    right = theorems.pathwise
+    monkeypatch.setattr(
+        theorems, "pathwise", lambda *args, **seed: [1 + found for found in right(*args, **seed)]
+    )
+    assert theorems.compare_gradients(*compared).z_score > 10
