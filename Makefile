@@ -3,40 +3,43 @@ PROFILE ?= smoke
 PYTHON ?= python3
 
 VENV := .venv
+BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-ROBUSTNB := $(VENV)/bin/robustnb
 
 # The lock pins the accelerator libraries of the default build of torch; another build brings its own.
 LOCK := $(if $(UV_TORCH_BACKEND),grep -vE '^(cuda|nvidia|triton)',cat) requirements.txt
-INSTALL := $(VENV)/bin/uv pip install --python $(VENV)/bin/python
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python
 
 .PHONY: book test serve lab lint clean
 
 book: $(READY)
-	@$(ROBUSTNB) book --profile $(PROFILE)
+	@$(BIN)/robustnb book --profile $(PROFILE)
 
 test: $(READY)
-	@$(ROBUSTNB) test
+	@$(BIN)/pytest
 
 serve: book
-	@$(ROBUSTNB) serve --profile $(PROFILE)
+	@$(BIN)/robustnb serve --profile $(PROFILE)
 
 lab: $(READY)
-	@$(ROBUSTNB) lab
+	@$(BIN)/jupyter lab book
 
 lint: $(READY)
-	@$(ROBUSTNB) lint
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/oxlint robustnb tests
 
 clean:
-	@test ! -x $(ROBUSTNB) || $(ROBUSTNB) clean
+	@rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(READY): requirements.txt pyproject.toml
 	@echo "Setting up $(VENV) with the packages of requirements.txt"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "robustnb needs Python 3.11 or \
 	later: name one, as in make PYTHON=python3.12 book")'
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet "$$(grep '^uv==' requirements.txt)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet "$$(grep '^uv==' requirements.txt)"
 	@$(LOCK) | $(INSTALL) -r -
 	@$(INSTALL) --quiet --no-deps -e .
-	@$(VENV)/bin/python -c "import matplotlib.font_manager"  # lists the fonts once, for all
+	@$(BIN)/python -c "import matplotlib.font_manager"  # lists the fonts once, for all
 	@touch $@

@@ -18,6 +18,7 @@ from robustnb.defenses.bayesian import BayesianLinear
 from robustnb.models import fully_connected
 from robustnb.randomness import initial_weights
 from robustnb.widgets.attack import AttackExplorer
+from robustnb.widgets.modules import sources
 from robustnb.widgets.static import HERE
 
 NETWORK = "FC-100-100-10"
@@ -63,8 +64,7 @@ LOAD = """([{ networks, pictures, blobs }]) => {
   window.loaded = loadNetwork(networks[0].network, blobs);
   window.pixels = decodeTensor(pictures, blobs);
 }"""
-GRADIENT = "finished({name}Steps(network, image, 3, {{ eps: 0.1, alpha: 0.025, steps: 10 }}))"
-
+GRADIENT = "for (const _ of NAMESteps(network, image, 3, { eps: 0.1, alpha: 0.025, steps: 10 }));"
 SAMPLES = "sampleLogits(network, image, 100, randomGenerator(0))"
 
 
@@ -77,8 +77,8 @@ def main() -> None:
         page = browser.new_page()
         file = Path(folder, "page.html")
         for name, layer, attack, work, wanted in (
-            ("FGSM", nn.Linear, "FGSM", GRADIENT.format(name="fgsm"), 16),
-            ("PGD, 10 steps", nn.Linear, "PGD", GRADIENT.format(name="pgd"), 50),
+            ("FGSM", nn.Linear, "FGSM", GRADIENT.replace("NAME", "fgsm"), 16),
+            ("PGD, 10 steps", nn.Linear, "PGD", GRADIENT.replace("NAME", "pgd"), 50),
             ("100 weight samples", BayesianLinear, "FGSM", SAMPLES, 50),
         ):
             widget = explorer(layer, attack)
@@ -107,8 +107,7 @@ def time_to_paint(page: Page, file: Path, widget: AttackExplorer) -> list[float]
 def time_to_compute(page: Page, widget: AttackExplorer, work: str) -> list[float]:
     """Return the milliseconds of the computation alone, in a page without a picture."""
     page.goto("about:blank")
-    for part in ("network.js", "attacks.js"):
-        page.add_script_tag(content=(HERE / part).read_text(encoding="utf-8"))
+    page.add_script_tag(content="\n".join(sources(HERE / "attacks.js")))
     page.evaluate(LOAD, [widget.get_state(["networks", "pictures", "blobs"])])
     times: list[float] = page.evaluate(COMPUTED, [work, REPEATS + 5])
     return times[5:]

@@ -1,25 +1,20 @@
-"""The command line: build, read and test the book, and measure again what its papers print."""
+"""The command line: build and read the book, and measure again what its papers print."""
 
 import json
-import os
-import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import click
 
-from robustnb.chapters import require
+from robustnb.publishing.book import ROOT, Book
+from robustnb.publishing.errors import require
 from robustnb.reproduction import coverage
 from robustnb.results import PROFILES
-
-ROOT = Path(__file__).resolve().parent.parent
 
 profile_option = click.option(
     "--profile", default="smoke", show_default=True, help=f"How much work: {', '.join(PROFILES)}."
@@ -29,7 +24,7 @@ profile_option = click.option(
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="robustnb")
 def main() -> None:
-    """Build, read and test the book, and measure again what its papers print."""
+    """Build and read the book, and measure again what its papers print."""
     # As Ctrl-C does, so that what was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
@@ -39,18 +34,9 @@ def main() -> None:
 @click.option("--chapter", metavar="NAME", help="Execute this chapter alone.")
 def book(profile: str, chapter: str | None) -> None:
     """Execute the chapters that changed and render the book."""
-    from robustnb.book import build
+    from robustnb.publishing.build import build
 
     click.echo(f"Open {build(profile, chapter)}")
-
-
-@main.command(context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def test(arguments: tuple[str, ...]) -> None:
-    """Run the tests on all cores; ARGUMENTS go to pytest."""
-    workers = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadfile"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    _run([sys.executable, "-m", "pytest", *workers, *arguments], environment)
 
 
 @main.command()
@@ -64,8 +50,6 @@ def test(arguments: tuple[str, ...]) -> None:
 )
 def serve(profile: str, port: int) -> None:
     """Serve the rendered book on this machine."""
-    from robustnb.book import Book
-
     html = Book(ROOT, profile).html
     if not html.exists():
         raise click.ClickException(
@@ -79,30 +63,6 @@ def serve(profile: str, port: int) -> None:
         ) from error
     click.echo(f"Serving {html} at http://localhost:{server.server_port} (Ctrl-C stops)")
     server.serve_forever()
-
-
-@main.command()
-def lab() -> None:
-    """Open the chapters in JupyterLab."""
-    _run([sys.executable, "-m", "jupyterlab", "book"], os.environ)
-
-
-@main.command()
-def lint() -> None:
-    """Check style and types."""
-    checks = (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"])
-    codes = [
-        subprocess.run([sys.executable, "-m", *check], cwd=ROOT, check=False).returncode
-        for check in checks
-    ]
-    sys.exit(max(codes))
-
-
-@main.command()
-def clean() -> None:
-    """Remove what was built and cached."""
-    for name in ("_build", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"):
-        shutil.rmtree(ROOT / name, ignore_errors=True)
 
 
 @main.command()
@@ -161,11 +121,6 @@ def _in_one_sentence() -> Iterator[None]:
         yield
     except (ValueError, OSError, TrainingDiverged) as error:
         raise click.ClickException(str(error)) from error
-
-
-def _run(command: Sequence[str], environment: Any) -> None:
-    """Run a command in the checkout and end with its exit status."""
-    sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
 
 
 def _coverage_text(found: Sequence[dict[str, Any]]) -> str:

@@ -1,18 +1,18 @@
-"""What the tests share: the book itself, built once, and folders for data sets."""
+"""What the tests share: one thread a process, folders for data sets, the book, built once."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+# Sums differ in their last digit with the number of threads, here and in what the tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
-import torch
 from hypothesis import settings
 from image_folders import CIFAR10_LABELS, make_cifar10, md5
 
-from robustnb.book import build
-
-# As `robustnb test` does: sums differ in their last digit with the number of threads.
-torch.set_num_threads(1)
+from robustnb.publishing.build import build
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("any machine", deadline=None)

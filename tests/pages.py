@@ -6,10 +6,12 @@ import torch
 from playwright.sync_api import Page, expect
 from torch import Tensor
 
+from robustnb.widgets.modules import sources
 from robustnb.widgets.static import StaticWidget
 
 LINE = ".explorable [aria-live=polite]"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+IN_PAGE = Path(__file__).with_name("in_page.js")
 
 
 def write_page(folder: Path, widget: StaticWidget) -> Path:
@@ -19,6 +21,12 @@ def write_page(folder: Path, widget: StaticWidget) -> Path:
     body = widget.static_html()
     page.write_text(f"<!doctype html><html><head>{head}</head><body>{body}</body></html>")
     return page
+
+
+def add_functions(page: Page, module: Path) -> None:
+    """Let a page call each function of a module and of all that it imports by its name."""
+    source = "\n".join(sources(module)).removesuffix("export default { render };")
+    page.add_script_tag(content=source)
 
 
 def said(page: Page, awaited: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from pages import IN_PAGE, add_functions
 from playwright.sync_api import Page
 from torch import Tensor, nn
 
@@ -16,7 +17,6 @@ from robustnb.defenses.bayesian import BayesianLinear
 from robustnb.models import fully_connected, predict
 from robustnb.randomness import initial_weights, seeded
 from robustnb.widgets.network import describe, rounded
-from robustnb.widgets.static import HERE
 
 if TYPE_CHECKING:
     from browser import Visit
@@ -28,24 +28,21 @@ SHAPE = (1, 28, 28)
 
 # `random` is a list of numbers to give out, or a seed.
 RUN = """([name, { network, blobs }, images, labels, options]) => {
-  const attacks = { fgsm, pgd, minimumNorm };
   const losses = { "cross-entropy": crossEntropyGradient, margin: marginGradient };
   const loaded = loadNetwork(network, blobs);
-  const listed = (numbers) => ({ uniform: () => numbers.shift(), normal: () => numbers.shift() });
   const random = Array.isArray(options.random)
     ? listed(options.random)
     : options.random === undefined ? null : randomGenerator(options.random);
   const settings = { ...options, random, loss: losses[options.loss ?? "cross-entropy"] };
   return images.map((image, i) =>
-    Array.from(attacks[name](loaded, Float32Array.from(image), labels[i], settings)));
+    Array.from(finished(ATTACKS[name](loaded, Float32Array.from(image), labels[i], settings))));
 }"""
 
 
 @pytest.fixture
 def page(visit: Visit) -> Iterator[Page]:
     with visit("about:blank") as blank:
-        for part in ("network.js", "attacks.js"):
-            blank.add_script_tag(content=(HERE / part).read_text())
+        add_functions(blank, IN_PAGE)
         yield blank
 
 

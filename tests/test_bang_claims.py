@@ -3,11 +3,12 @@
 import pytest
 from hand_made import Changes, Key, check, printed, rows_of, tried_every_way
 
-from robustnb.experiments.bang_claims import CLAIMS, PAPER
+from robustnb.papers.bang import claims
 from robustnb.results import published
-from robustnb.verdicts import Verdict
+from robustnb.verdicts import Claim, Verdict
 
-PRINTED = printed(PAPER)
+PRINTED = printed("bang")
+CLAIMS = {each.id: each for each in vars(claims).values() if isinstance(each, Claim)}
 B1, B4 = "B1 beta=1.00 epsilon=0.815", "B4 beta=1.50 epsilon=0.840"
 C0 = "B0 beta=0.40 epsilon=0.855"
 COUNTED = "cross-entropy, p = 1 counted as failed: success"
@@ -46,7 +47,7 @@ def judge(
 ) -> Verdict:
     """Judge BANG-`number` on the paper's own cells and OWN with some of them changed."""
     cells = PRINTED | OWN | (changes or {})
-    return CLAIMS[number - 1](rows_of(PAPER, cells, seeds, profile))
+    return CLAIMS[f"BANG-{number}"](rows_of("bang", cells, seeds, profile))
 
 
 CASES: list[tuple[int, Changes, str, str]] = [
@@ -124,7 +125,7 @@ def test_a_missing_cell_is_named(number: int, missing: Key) -> None:
 
 
 def test_the_networks_that_were_measured_are_judged() -> None:
-    others = [c["row"] for c in published(PAPER, "1") if c["row"] not in ("R0", B1)]
+    others = [c["row"] for c in published("bang", "1") if c["row"] not in ("R0", B1)]
     changes = {("1", name, "accuracy"): [] for name in others}
     assert "Of 1 networks with BANG 1 are" in judge(1, changes).reason
     assert judge(1, changes | {("1", B1, "accuracy"): []}).answer == "not run"

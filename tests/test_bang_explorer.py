@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 import traitlets
-from pages import LINE, PHONE, check_open_to_all, write_page
+from pages import LINE, PHONE, add_functions, check_open_to_all, write_page
 from playwright.sync_api import Page, expect
 from torch import Tensor
 
@@ -73,9 +73,8 @@ def heights(path: str) -> Tensor:
 def test_factors_in_the_page_are_those_of_python(
     visit: Visit, norms: dict[str, Tensor], eps: float
 ) -> None:
-    source = (HERE / "bang.js").read_text().removesuffix("export default { render };\n")
     with visit("about:blank") as page:
-        page.add_script_tag(content=source)
+        add_functions(page, HERE / "bang.js")
         for given in [*norms.values(), torch.tensor([0.0, 1e-20, 1.0, 1e25])]:
             arguments = [given.double().tolist(), eps]
             found = page.evaluate("([norms, eps]) => balancing(norms, eps)", arguments)

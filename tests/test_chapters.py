@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from robustnb.book import ROOT, Book
-from robustnb.chapters import check, read_notebook, write_notebook
+from robustnb.publishing.book import ROOT, Book
+from robustnb.publishing.chapter import check
+from robustnb.publishing.notebook import read_notebook, write_notebook
 
 CHAPTERS = {chapter.name: chapter.source for chapter in Book(ROOT, "smoke").chapters()}
 CHECKED = "nbval-check-output"

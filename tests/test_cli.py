@@ -14,16 +14,18 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from robustnb import cli, reproduction
-from robustnb.results import published
+from robustnb.results import papers, published
 from robustnb.training import TrainingDiverged
 
 README = (cli.ROOT / "README.md").read_text(encoding="utf-8")
 LOCK = (cli.ROOT / "requirements.txt").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((cli.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # What takes no time, and changes nothing.
 CHEAP = ("robustnb results", "robustnb data digits")
 
@@ -64,7 +66,12 @@ def test_a_target_of_the_readme_exists(line: str) -> None:
     command = ["env", *shlex.split(line), "-n"]
     shown = subprocess.run(command, cwd=cli.ROOT, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
-    assert re.sub(r".*make (\w+).*", r"robustnb \1", line) in shown.stdout
+    called = shown.stdout.rpartition(".ready\n")[2]  # once everything is set up
+    programs = re.findall(r"\.venv/bin/(\S+)(?: (\w+))?", called)
+    assert all(Path(sys.executable).with_name(program).exists() for program, _ in programs)
+    verb = re.sub(r".*make (\w+).*", r"\1", line)
+    assert ("robustnb", verb) in programs or verb in ("test", "lab", "lint", "clean")
+    assert programs or verb == "clean"
 
 
 def test_the_readme_documents_every_command() -> None:
@@ -85,12 +92,20 @@ def test_the_readme_and_the_lock_name_the_command_that_makes_the_lock() -> None:
     assert f".venv/bin/{command.group()}" in README
 
 
+def test_the_citation_is_of_this_version_and_of_the_papers() -> None:
+    citation = yaml.safe_load((cli.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    for key, value in {"title": "name", "version": "version", "license": "license"}.items():
+        assert citation[key] == PROJECT[value]
+    works = re.sub(r"[{}]", "", (cli.ROOT / "book/references.bib").read_text(encoding="utf-8"))
+    assert len(citation["references"]) == len(papers())
+    assert [work for work in citation["references"] if work["title"] not in works] == []
+
+
 # The lock.
 
 
 def test_the_lock_has_every_package_of_the_project_and_no_address() -> None:
-    project = tomllib.loads((cli.ROOT / "pyproject.toml").read_text())["project"]
-    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
     wanted = [Requirement(text) for group in groups for text in group]
     locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK, re.MULTILINE))
     for requirement in wanted:
@@ -216,11 +231,9 @@ def test_serve_names_a_port_that_is_taken(run: Run) -> None:
     assert f"Port {port} cannot be used" in result.output
 
 
-def test_clean_removes_what_was_built(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cli, "ROOT", tmp_path)
+def test_clean_removes_what_was_built(tmp_path: Path) -> None:
     (tmp_path / "_build/smoke").mkdir(parents=True)
     (tmp_path / "book/results").mkdir(parents=True)
-    assert run("clean").exit_code == 0
+    makefile = ["make", "-f", str(cli.ROOT / "Makefile"), "-C", str(tmp_path)]
+    subprocess.run([*makefile, "clean"], check=True)
     assert [path.name for path in tmp_path.iterdir()] == ["book"]

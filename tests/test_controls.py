@@ -12,7 +12,7 @@ import pytest
 import traitlets
 from playwright.sync_api import Page, expect
 
-from robustnb.widgets import StaticWidget
+from robustnb.widgets.static import HERE, StaticWidget
 
 if TYPE_CHECKING:
     from browser import Visit
@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 pytest_plugins = ["browser"]
 
 MODULE = """
+import { drawBars } from "HERE/charts.js";
+import {
+  button,
+  choice,
+  drawImage,
+  element,
+  explorable,
+  follow,
+  inSlices,
+  panel,
+  pictureChoice,
+  say,
+  slider,
+  svgElement,
+} from "HERE/controls.js";
+
 function render({ model, el }) {
   const frame = explorable(model, el, { label: "Made for tests" });
   slider(frame, { name: "eps", label: "strength", min: 0, max: 0.3, step: 0.1 });
@@ -37,7 +53,7 @@ function render({ model, el }) {
   const svg = svgElement("svg");
   panel(frame, "Pixels", canvas);
   panel(frame, "Bars", svg);
-  drawImage(canvas, [0, 1, 0.25, 2], [1, 2, 2], { high: 0.5 });
+  drawImage(canvas, [0, 1, 0.5, 2], [1, 2, 2]);
   drawBars(svg, [0.2, 0.7, 0.1], {
     labels: ["<b>", "5", "8"],
     truth: 2,
@@ -45,15 +61,10 @@ function render({ model, el }) {
     description: "Mostly 5.",
   });
   globalThis.computed = [];
-  function update() {
-    computed.push(model.get("eps"));
-    const { eps, digit, attack, image } = Object.fromEntries(
-      ["eps", "digit", "attack", "image"].map((name) => [name, model.get(name)]),
-    );
+  follow(frame, ["eps", "digit", "attack", "image"], ({ eps, digit, attack, image }) => {
+    computed.push(eps);
     say(frame, `eps ${eps}, digit ${digit}, ${attack}, image ${image}.`);
-  }
-  listen(frame, ["eps", "digit", "attack", "image"], () => nextFrame(frame, update));
-  update();
+  });
   globalThis.made = { frame, inSlices };
   return frame.close;
 }
@@ -68,7 +79,7 @@ Open = Callable[..., AbstractContextManager[Page]]
 def made(tmp_path_factory: pytest.TempPathFactory) -> type[StaticWidget]:
     """Return a widget with one control of each kind."""
     module = tmp_path_factory.mktemp("made") / "made.js"
-    module.write_text(MODULE)
+    module.write_text(MODULE.replace("HERE", str(HERE)))
 
     class Made(StaticWidget):
         _module = module

@@ -15,10 +15,9 @@ FLOORS = (
     ("robustnb.files", "robustnb.devices"),
     ("robustnb.data",),
     ("robustnb",),  # networks, training, attacks, defences, what is measured
-    tuple(f"robustnb.{name}" for name in ("results", "verdicts", "drawing", "plots", "tables")),
+    tuple(f"robustnb.{n}" for n in ("results", "verdicts", "drawing", "plots", "tables", "stored")),
     ("robustnb.papers",),
     tuple(f"robustnb.papers.{paper.replace('-', '_')}" for paper in papers()),
-    ("robustnb.stored",),
     ("robustnb.widgets",),
     ("robustnb.publishing",),
     ("robustnb.reproduction",),

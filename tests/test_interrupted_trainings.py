@@ -9,17 +9,16 @@ import pytest
 import torch
 
 from robustnb import checkpoint, training
-from robustnb.experiments import bang, bang_training
-from robustnb.experiments import bayesian_weight_sampling as bayesian
-from robustnb.experiments import bayesian_weight_sampling_pieces as bayesian_pieces
-from robustnb.experiments import noise_optimization as noise
-from robustnb.experiments import noise_optimization_training as noise_training
-from robustnb.experiments.bang_tables import PLAIN
-from robustnb.experiments.pieces import Piece
-from robustnb.experiments.pieces import result as result_of_experiment
-from robustnb.papers import pieces as papers_pieces
-from robustnb.papers.stochastic_lwta import protocols as lwta_protocols
+from robustnb.papers.bang import training as bang_training
+from robustnb.papers.bang.protocols import PROTOCOLS as BANG
+from robustnb.papers.bayesian_weight_sampling import training as bayesian_training
+from robustnb.papers.bayesian_weight_sampling.protocols import PROTOCOLS as BAYESIAN
+from robustnb.papers.noise_optimization import training as noise_training
+from robustnb.papers.noise_optimization.protocols import PROTOCOLS as NOISE
+from robustnb.papers.pieces import Piece, result
 from robustnb.papers.stochastic_lwta.own_tables import trained
+from robustnb.papers.stochastic_lwta.protocols import LWTA, TUNED
+from robustnb.papers.stochastic_lwta.protocols import PROTOCOLS as BLOCKS
 
 EPOCHS = 4
 
@@ -28,25 +27,17 @@ def shortened(found: Any, **changes: Any) -> Any:
     return replace(found, epochs=EPOCHS, **changes)
 
 
-def result(piece: Any) -> Any:
-    """Return what a piece computes; some papers have not moved yet."""
-    moved = isinstance(piece, papers_pieces.Piece)
-    return papers_pieces.result(piece) if moved else result_of_experiment(piece)
-
-
 def pieces() -> Iterator[Any]:
     """Yield the training of a small network of each paper."""
-    plain = shortened(bayesian.PROTOCOLS["smoke"].plain)
-    yield Piece(bayesian_pieces.train_plain, (plain, "FC-10", "0", 0))
-    perceptrons = shortened(noise.PROTOCOLS["smoke"]["3"].training, num_images=300)
+    plain = shortened(BAYESIAN["smoke"].plain)
+    yield Piece(bayesian_training.train_plain, (plain, "FC-10", 0.0, 0))
+    perceptrons = shortened(NOISE["smoke"].study("3").training, num_images=300)
     yield Piece(noise_training.train, (perceptrons, "MLPN ReLU", 0))
-    (digits, *_) = bang.PROTOCOLS["smoke"].studies.values()
-    rounds = replace(digits.training, iterations=EPOCHS * 5, stages=(5, 20), every=5)
-    bang_network = replace(PLAIN, eps=0.5, beta=0.8)
-    yield Piece(bang_training.train, (rounds, bang_network, 0))
-    blocks = lwta_protocols.PROTOCOLS["smoke"]
-    blocks = replace(blocks, training=shortened(blocks.training))
-    for network in (lwta_protocols.LWTA, lwta_protocols.TUNED):
+    digits = BANG["smoke"].mnist.training
+    rounds = replace(digits, iterations=EPOCHS * 5, stages=(5, 20), every=5)
+    yield Piece(bang_training.train, (rounds, 0.8, 0.5, False, 0))
+    blocks = replace(BLOCKS["smoke"], training=shortened(BLOCKS["smoke"].training))
+    for network in (LWTA, TUNED):
         yield trained(blocks, network, 0)
 
 
@@ -75,7 +66,7 @@ def deterministic(found: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("piece", list(pieces()), ids=NAMES)
 def test_it_goes_on_from_its_last_epoch(
-    piece: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    piece: Piece, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
     monkeypatch.setenv("ROBUSTNB_CACHE", str(tmp_path / "at once"))

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pages import IN_PAGE, add_functions
 from playwright.sync_api import Page
 from scipy import stats
 from torch import Tensor, nn
@@ -26,21 +27,12 @@ from robustnb.metrics import margin
 from robustnb.models import Scale, fully_connected
 from robustnb.randomness import initial_weights, seeded
 from robustnb.widgets.network import describe, round_trip, rounded, tensor_blob
-from robustnb.widgets.static import HERE
 
 if TYPE_CHECKING:
     from browser import Visit
 
 pytest_plugins = ["browser"]
 
-# A generator that gives out the numbers of a list, so that torch can be given the same ones.
-LISTED = """
-function listed(numbers) {
-  let next = 0;
-  const take = () => numbers[next++];
-  return { uniform: take, normal: take };
-}
-"""
 PASS = """([{ network, blobs }, image, label, numbers, scale]) => {
   const loaded = loadNetwork(network, blobs);
   const random = numbers && listed(numbers);
@@ -62,7 +54,7 @@ SAMPLE = """([{ network, blobs }, image, count, seed]) =>
 @pytest.fixture
 def page(visit: Visit) -> Iterator[Page]:
     with visit("about:blank") as blank:
-        blank.add_script_tag(content=(HERE / "network.js").read_text() + LISTED)
+        add_functions(blank, IN_PAGE)
         yield blank
 
 

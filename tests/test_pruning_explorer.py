@@ -12,7 +12,7 @@ import torch
 import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
-from pages import PHONE, check_open_to_all
+from pages import PHONE, add_functions, check_open_to_all
 from playwright.sync_api import Page, expect
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -78,9 +78,7 @@ def page_file(explorer: PruningExplorer, tmp_path_factory: pytest.TempPathFactor
 def blank(chromium: Any) -> Page:
     """Open a page that has the functions of the module."""
     page: Page = chromium.new_page()
-    files = [*PruningExplorer._parts, PruningExplorer._module]
-    source = "\n".join((HERE / file).read_text() for file in files)
-    page.add_script_tag(content=source.removesuffix("export default { render };\n"))
+    add_functions(page, HERE / PruningExplorer._module)
     return page
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from hand_made import Changes, rows_of
-from robustnb.papers.bang import tables as bang_tables
-from robustnb.papers.bang.protocols import Protocol
 
 from robustnb import reproduction
+from robustnb.papers.bang import tables as bang_tables
+from robustnb.papers.bang.protocols import Protocol
 from robustnb.reproduction import coverage, verdicts
 from robustnb.results import (
     BOOK,

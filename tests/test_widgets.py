@@ -17,9 +17,10 @@ import traitlets
 from playwright.sync_api import Locator, Page, expect
 from sklearn.datasets import load_digits
 
-from robustnb.chapters import share_texts
 from robustnb.drawing import Drawing
+from robustnb.publishing.notebook import share_texts
 from robustnb.widgets import Frames, StaticWidget, sweep
+from robustnb.widgets.static import HERE
 
 if TYPE_CHECKING:
     from browser import Visit
@@ -231,18 +232,10 @@ def test_an_exception_in_draw_is_not_swallowed() -> None:
         sweep(lambda eps: blank(inverse=1 / eps), eps=[1, 0])
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "function render() {}",
-        "import d3 from 'd3';\nfunction render() {}\nexport default { render };",
-        "export function render() {}\nexport default { render };",
-    ],
-)
-def test_a_module_must_stand_alone(tmp_path: Path, module: str) -> None:
-    message = "^the module made.js and its parts must import and export nothing, but for the "
+def test_a_module_must_hand_over_how_it_renders(tmp_path: Path) -> None:
+    message = "^the last line of made.js must be 'export default { render };'$"
     with pytest.raises(ValueError, match=message):
-        widget(tmp_path, module)
+        widget(tmp_path, "function render() {}")
 
 
 @pytest.mark.parametrize("ending", ["</script>", "</SCRIPT>", "<!--"])
@@ -450,12 +443,14 @@ def test_the_address_holds_what_the_sliders_say(
         page.wait_for_url("**#eps.eps=0.30&digit-eps.digit=8&digit-eps.eps=0.5")
 
 
-BLOB_MODULE = """
-function render({ model, el }) {
+BLOB_MODULE = f"""
+import {{ element }} from "{HERE}/controls.js";
+function render({{ model, el }}) {{
   globalThis.renders = [...(globalThis.renders ?? []), render];
-  el.textContent = Object.values(model.get("blobs")).join() + model.get("number");
-}
-export default { render };
+  const text = Object.values(model.get("blobs")).join() + model.get("number");
+  el.append(element("span", {{}}, text));
+}}
+export default {{ render }};
 """
 
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from joblib import cpu_count
 
-from robustnb.data import load
 from robustnb.devices import device
+from robustnb.papers.images import loaded
 from robustnb.papers.pieces import computed, finish, pieces_in, resolved
 from robustnb.results import BOOK, Row, make_row, over_seeds
 
@@ -96,7 +96,7 @@ def _rows(
     pieces, cells = part
     found = {piece: computed(piece) for piece in pieces_in(pieces)}
     for cell in cells(resolved(pieces, lambda piece: found[piece].value)):
-        dataset = load(cell.dataset)
+        dataset = loaded(cell.dataset, "held_out")
         yield make_row(
             *(paper, table, cell.row, cell.column, cell.value),
             unit=cell.unit,

@@ -1,8 +1,27 @@
 // An attack on one network, and what all networks say to the picture.
 
+import { distance, fgsmSteps, minimumNormSteps, pgdSteps } from "./attacks.js";
+import { drawBars, svgPanel } from "./charts.js";
+import {
+  choice,
+  drawImage,
+  element,
+  explorable,
+  follow,
+  inSlices,
+  ORANGE,
+  panel,
+  putImage,
+  say,
+  seedButton,
+  slider,
+} from "./controls.js";
+import { largestIndex, meanProbabilities, randomGenerator, sampleSteps } from "./network.js";
+import { imageChoice, readNetworks, readPictures } from "./pictures.js";
+import { percentage, shortNumber } from "./words.js";
+
 const MINIMUM = "minimum norm";
 const BLUE = [0, 114, 178];
-const ORANGE = [213, 94, 0];
 
 // --- What is computed
 
@@ -18,13 +37,9 @@ function attackSteps(state, network, image, label) {
 // The class probabilities of one network: those of one pass, or the mean of many draws. The draws
 // are others than the attack's, which must not know them.
 function* answerSteps({ num_samples: count, seed }, network, image) {
-  const samples = [];
   const draws = network.stochastic ? count : 1;
-  for (const logits of drawLogits(network, image, draws, randomGenerator(2 * seed + 1))) {
-    samples.push(logits);
-    yield;
-  }
-  return meanProbabilities(samples);
+  const random = randomGenerator(2 * seed + 1);
+  return meanProbabilities(yield* sampleSteps(network, image, draws, random));
 }
 
 function* resultSteps(state, { networks, images, labels }, show) {
@@ -81,8 +96,7 @@ function drawPerturbation(canvas, values, [channels, height, width], largest) {
     image.data.set(mean > 0 ? BLUE : ORANGE, 4 * place);
     image.data[4 * place + 3] = largest && (255 * Math.abs(mean)) / largest;
   }
-  Object.assign(canvas, { width, height });
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  putImage(canvas, image);
 }
 
 function perturbationView(frame, shape) {
@@ -108,9 +122,8 @@ function attackedView(frame, shape) {
 }
 
 function answerView(frame, name, index, classes) {
-  const svg = svgElement("svg");
   const phrase = networkPhrase(name);
-  panel(frame, phrase[0].toUpperCase() + phrase.slice(1), svg);
+  const { svg } = svgPanel(frame, phrase[0].toUpperCase() + phrase.slice(1));
   return ({ answers, truth }) => {
     const description = `The ${phrase} says ${spoken(answers[index], classes)}.`;
     drawBars(svg, Array.from(answers[index]), { labels: classes, truth, description });
@@ -124,15 +137,6 @@ function startNewRow(frame) {
 }
 
 // --- Putting it together
-
-function readExplorer(model) {
-  const blobs = model.get("blobs");
-  const networks = model.get("networks").map(({ name, network }) => ({
-    name,
-    network: loadNetwork(network, blobs),
-  }));
-  return { networks, ...readPictures(model) };
-}
 
 function addAttackControls(frame, explorer) {
   const { model } = frame;
@@ -156,7 +160,7 @@ function addAttackControls(frame, explorer) {
 
 function render({ model, el }) {
   const frame = explorable(model, el, { label: "Networks under attack" });
-  const explorer = readExplorer(model);
+  const explorer = { ...readPictures(model), networks: readNetworks(model) };
   const { networks, shape, classes } = explorer;
   const pictures = [attackedView(frame, shape), perturbationView(frame, shape)];
   if (networks.length > 1) startNewRow(frame);
@@ -165,21 +169,15 @@ function render({ model, el }) {
     ...networks.map(({ name }, index) => answerView(frame, name, index, classes)),
   ];
   const showControls = addAttackControls(frame, explorer);
-  const changing = ["image", "attack", "target", "eps", "seed"];
 
-  function update() {
-    const names = [...changing, "steps", "num_samples", "eot_samples"];
-    const state = Object.fromEntries(names.map((name) => [name, model.get(name)]));
-    const show = (result) => {
+  const chosen = ["image", "attack", "target", "eps", "seed"];
+  follow(frame, [...chosen, "steps", "num_samples", "eot_samples"], (state) => {
+    showControls();
+    inSlices(frame, resultSteps(state, explorer, (result) => {
       for (const view of views) view(result);
       say(frame, sentence(state, result, explorer));
-    };
-    showControls();
-    inSlices(frame, resultSteps(state, explorer, show));
-  }
-
-  listen(frame, changing, () => nextFrame(frame, update));
-  update();
+    }));
+  });
   return frame.close;
 }
 

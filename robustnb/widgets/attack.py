@@ -36,7 +36,6 @@ class AttackExplorer(StaticWidget):
     `eps_values` are those of the slider. Raises ValueError for what cannot be shown.
     """
 
-    _parts = ("network.js", "attacks.js", "controls.js", "pictures.js")
     _module = "attack.js"
     _shared = ("image", "attack", "target", "eps", "seed")
 

@@ -1,5 +1,9 @@
 // The gradients of one batch before and after BANG, whose eqs. (3) to (6) are computed here.
 
+import { drawChart, powerTicks, SHARES, svgPanel, ticksAt } from "./charts.js";
+import { choice, element, explorable, follow, say, slider } from "./controls.js";
+import { percentage, shortNumber } from "./words.js";
+
 // --- What is computed
 
 // The factors eta of eqs. (3) and (4); a gradient of zero keeps the factor 1.
@@ -49,18 +53,9 @@ function bangSentence({ layer, eps, beta }, { eta, beforeShares, afterShares }) 
 
 // --- What is drawn
 
-// Powers of ten, with at most five ticks.
-function decadeAxis(smallest, largest, label) {
+function logarithmicAxis(smallest, largest, label) {
   const [low, high] = [Math.floor(Math.log10(smallest)), Math.log10(largest)];
-  const step = Math.max(1, Math.ceil((high - low) / 4));
-  const ticks = [];
-  for (let value = low; value <= high; value += step) ticks.push({ value, text: decade(value) });
-  return { label, low, high, ticks };
-}
-
-function decade(exponent) {
-  return Math.abs(exponent) < 4 ? String(Number((10 ** exponent).toPrecision(1))) :
-    `1e${exponent}`;
+  return { label, low, high, ticks: powerTicks(low, high) };
 }
 
 function logarithm(value) {
@@ -68,9 +63,8 @@ function logarithm(value) {
 }
 
 function lengthView(frame, smallest) {
-  const svg = svgElement("svg");
-  panel(frame, "Gradients, share of the largest", svg);
-  const y = decadeAxis(smallest, 2);
+  const { svg } = svgPanel(frame, "Gradients, share of the largest");
+  const y = logarithmicAxis(smallest, 2);
   return ({ before, after }) => {
     const last = before.length;
     const points = (lengths) => lengths.map((length, i) => [i + 1, logarithm(length / before[0])]);
@@ -88,13 +82,12 @@ function lengthView(frame, smallest) {
 }
 
 function rankAxis(last) {
-  const ticks = [1, last].map((value) => ({ value, text: String(value) }));
-  return { label: "example, largest gradient first", low: 1, high: last, ticks };
+  const label = "example, largest gradient first";
+  return { label, low: 1, high: last, ticks: ticksAt([1, last]) };
 }
 
-function shareView(frame) {
-  const svg = svgElement("svg");
-  panel(frame, "Share of all lengths, added up", svg);
+function sumView(frame) {
+  const { svg } = svgPanel(frame, "Share of all lengths, added up");
   return ({ beforeShares, afterShares }) => {
     const last = beforeShares.length;
     const sums = (shares) => {
@@ -104,11 +97,7 @@ function shareView(frame) {
     const { count, share } = tenthOf(afterShares);
     drawChart(svg, {
       x: rankAxis(last),
-      y: {
-        low: 0,
-        high: 1,
-        ticks: [0, 0.5, 1].map((value) => ({ value, text: `${100 * value}%` })),
-      },
+      y: SHARES,
       series: [
         { points: sums(beforeShares), draw: "line" },
         { points: sums(afterShares), draw: "line", isNew: true },
@@ -120,10 +109,9 @@ function shareView(frame) {
 }
 
 function factorView(frame, smallest) {
-  const svg = svgElement("svg");
-  panel(frame, "Factor η of each example", svg);
-  const x = decadeAxis(smallest, 1, "gradient, share of the largest");
-  const y = decadeAxis(1, 1 / smallest);
+  const { svg } = svgPanel(frame, "Factor η of each example");
+  const x = logarithmicAxis(smallest, 1, "gradient, share of the largest");
+  const y = logarithmicAxis(1, 1 / smallest);
   return ({ before, eta }, { eps }) => {
     const curve = Array.from({ length: 80 }, (_, i) => x.low + (i * (x.high - x.low)) / 79);
     const factors = curve.map((power) => balancing([1, 10 ** power], eps)[1]);
@@ -177,22 +165,18 @@ function render({ model, el }) {
   const layers = model.get("norms");
   const smallest = smallestShare(layers);
   addLegend(frame);
-  const views = [lengthView(frame, smallest), factorView(frame, smallest), shareView(frame)];
+  const views = [lengthView(frame, smallest), factorView(frame, smallest), sumView(frame)];
   const names = layers.map(({ layer }) => layer);
   if (names.length > 1) choice(frame, { name: "layer", label: "layer", options: names });
   slider(frame, { name: "eps", label: "ε", min: 0, max: 1, step: 0.005, format: shortNumber });
   slider(frame, { name: "beta", label: "β", min: 0, max: 2, step: 0.05, format: shortNumber });
 
-  function update() {
-    const state = { layer: model.get("layer"), eps: model.get("eps"), beta: model.get("beta") };
+  follow(frame, ["layer", "eps", "beta"], (state) => {
     const { norms } = layers.find(({ layer }) => layer === state.layer);
     const batch = balancedBatch(norms, state);
     for (const view of views) view(batch, state);
     say(frame, bangSentence(state, batch));
-  }
-
-  listen(frame, ["layer", "eps", "beta"], () => nextFrame(frame, update));
-  update();
+  });
   return frame.close;
 }
 

@@ -23,7 +23,6 @@ class BangExplorer(StaticWidget):
     none.
     """
 
-    _parts = ("controls.js", "pictures.js")
     _module = "bang.js"
     _shared = ("layer", "eps", "beta")
 

@@ -1,28 +1,28 @@
-// What all explorables share: the frame, the controls under it and small pictures.
+// What all explorables share: the frame, the controls under it and the parts of the picture.
 
 // --- Elements
 
-function element(tag, properties = {}, ...children) {
+export function element(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
   node.append(...children);
   return node;
 }
 
-function svgElement(tag, attributes = {}, ...children) {
+export function svgElement(tag, attributes = {}, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
   node.append(...children);
   return node;
 }
 
-function longest(texts) {
+export function longest(texts) {
   return texts.reduce((first, second) => (second.length > first.length ? second : first), "");
 }
 
 // --- The frame: a picture, a line of text that says what one sees, and the controls
 
 // `label` names the whole for screen readers. A module ends its render with `return frame.close`.
-function explorable(model, el, { label }) {
+export function explorable(model, el, { label }) {
   const picture = element("div", { className: "explorable-picture" });
   const text = element("span", { ariaLive: "polite" });
   const space = element("span", { ariaHidden: "true" });
@@ -49,8 +49,16 @@ function explorable(model, el, { label }) {
   return frame;
 }
 
+// Calls `update` with the values of the named traits: now, and before the frame after a change.
+export function follow(frame, names, update) {
+  const read = (name) => [name, frame.model.get(name)];
+  const updateNow = () => update(Object.fromEntries(names.map(read)));
+  listen(frame, names, () => nextFrame(frame, updateNow));
+  updateNow();
+}
+
 // Calls back at each change of the named traits, until the frame is closed.
-function listen(frame, names, callback) {
+export function listen(frame, names, callback) {
   for (const event of names.map((name) => `change:${name}`)) {
     frame.model.on(event, callback);
     frame.endings.push(() => frame.model.off(event, callback));
@@ -58,13 +66,13 @@ function listen(frame, names, callback) {
 }
 
 // The longest text so far keeps its place free, so that nothing below moves back and forth.
-function say(frame, text) {
+export function say(frame, text) {
   if (frame.text.textContent !== text) frame.text.textContent = text;
   reserve(frame, [text]);
 }
 
 // Keeps room for the longest of these texts from the start.
-function reserve(frame, texts) {
+export function reserve(frame, texts) {
   frame.space.textContent = longest([frame.space.textContent, ...texts]);
 }
 
@@ -88,7 +96,7 @@ async function copyLink(frame) {
 // --- Controls
 
 // A control reads and writes one trait, unless `binding` says otherwise.
-function traitBinding({ model }, name) {
+export function traitBinding({ model }, name) {
   return {
     trait: name,
     get: () => model.get(name),
@@ -124,7 +132,7 @@ function nearestIndex(values, value) {
 }
 
 // One of a list of values, or of min, min + step, ..., max.
-function slider(frame, { name, label, values, min, max, step, format = String, binding }) {
+export function slider(frame, { name, label, values, min, max, step, format = String, binding }) {
   const options = values ?? steppedValues({ min, max, step });
   const { trait, get, set } = binding ?? traitBinding(frame, name);
   if (!binding) frame.model.restrict?.(name, (value) => options[nearestIndex(options, value)]);
@@ -147,7 +155,7 @@ function slider(frame, { name, label, values, min, max, step, format = String, b
 
 // One of `options`, each a value or { value, label }: a row of radio buttons if they are few and
 // short, else a list to unfold.
-function choice(frame, { name, label, options }) {
+export function choice(frame, { name, label, options }) {
   const all = options.map((option) =>
     typeof option === "object" ? option : { value: option, label: String(option) });
   frame.model.restrict?.(name, (value) =>
@@ -191,7 +199,7 @@ function radioRow(frame, name, label, options, faces, { trait, get, set }) {
 }
 
 // The index of one of several pictures, chosen by their thumbnails; `labels` name them.
-function pictureChoice(frame, { name, label, pictures, shape, labels }) {
+export function pictureChoice(frame, { name, label, pictures, shape, labels }) {
   const options = pictures.map((_, value) => ({ value }));
   frame.model.restrict?.(name, (value) => nearestIndex(pictures.map((_, i) => i), value));
   const faces = pictures.map((pixels, i) => {
@@ -203,7 +211,7 @@ function pictureChoice(frame, { name, label, pictures, shape, labels }) {
 }
 
 // Returns the button, whose text a module may change.
-function button(frame, { name, label, press }) {
+export function button(frame, { name, label, press }) {
   const node = element("button", { type: "button" }, label);
   node.addEventListener("click", press);
   const hide = () => {
@@ -214,6 +222,12 @@ function button(frame, { name, label, press }) {
   listen(frame, ["hidden"], hide);
   hide();
   return node;
+}
+
+// Draws anew: the seed is part of the address.
+export function seedButton(frame, label) {
+  const { get, set } = traitBinding(frame, "seed");
+  return button(frame, { name: "seed", label, press: () => set((get() + 1) % 2 ** 32) });
 }
 
 // --- Time
@@ -235,7 +249,7 @@ function doWaiting(frame) {
 const SLICE = 8; // milliseconds of every frame for long work
 
 // Runs a generator in slices, between which the page lives on; newer work ends the older.
-function inSlices(frame, steps) {
+export function inSlices(frame, steps) {
   frame.steps = steps;
 
   function slice() {
@@ -255,14 +269,10 @@ function showBusy(frame) {
   frame.picture.ariaBusy = String(Boolean(frame.waiting || frame.steps));
 }
 
-function prefersReducedMotion() {
-  return matchMedia("(prefers-reduced-motion: reduce)").matches;
-}
-
 // --- Pictures
 
 // A part of the picture under a title; several stand side by side where there is room.
-function panel(frame, title, ...children) {
+export function panel(frame, title, ...children) {
   frame.picture.classList.add("explorable-panels");
   const heading = element("div", { className: "explorable-title" }, title);
   const node = element("div", { className: "explorable-panel" }, heading, ...children);
@@ -270,78 +280,23 @@ function panel(frame, title, ...children) {
   return node;
 }
 
-// Draws pixels (channels first; one channel is grey) between `low` (black) and `high` (white).
-function drawImage(canvas, pixels, [channels, height, width], { low = 0, high = 1 } = {}) {
+// Draws pixels between 0 and 1, channels first; one channel is grey.
+export function drawImage(canvas, pixels, [channels, height, width]) {
   const image = new ImageData(width, height);
   const plane = height * width;
   for (let place = 0; place < plane; place++) {
     for (let colour = 0; colour < 3; colour++) {
       const value = pixels[place + (channels === 3 ? colour * plane : 0)];
-      image.data[4 * place + colour] = (255 * (value - low)) / (high - low); // clamped by its type
+      image.data[4 * place + colour] = 255 * value; // clamped by its type
     }
     image.data[4 * place + 3] = 255;
   }
-  if (canvas.width !== width) canvas.width = width;
-  if (canvas.height !== height) canvas.height = height;
+  putImage(canvas, image);
+}
+
+export const ORANGE = [213, 94, 0]; // seen on white and on black
+
+export function putImage(canvas, image) {
+  Object.assign(canvas, { width: image.width, height: image.height });
   canvas.getContext("2d").putImageData(image, 0, 0);
-}
-
-const BAR = { left: 38, step: 22, width: 14, height: 104, top: 8 };
-
-// Draws a bar for each value between 0 and 1 into an <svg>. `labels` stand under the bars,
-// `truth` is the index whose label is underlined, `dots` are lists of values drawn over the bars,
-// and `outline` is one more such list, around them; `description` is the alternative text.
-function drawBars(svg, values, { labels, truth = -1, dots = [], outline, description }) {
-  const highest = values.indexOf(Math.max(...values));
-  const texts = labels ?? Array.from(values, (_, i) => String(i));
-  const [width, height] = [BAR.left + values.length * BAR.step, BAR.height + BAR.top + 20];
-  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.setAttribute("width", width);
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", description);
-  svg.classList.add("explorable-bars");
-  svg.replaceChildren(
-    ...barLine(width, 1, "100%"),
-    ...barLine(width, 0, "0%"),
-    ...Array.from(values, (value, i) => bar(value, i, i === highest ? "bar highest" : "bar")),
-    svgElement("path", { class: "dots", d: dotPath(dots) }),
-    ...Array.from(outline ?? [], (value, i) => bar(value, i, "outline")),
-    ...Array.from(texts, (text, i) => barLabel(text, i, i === highest, i === truth)),
-  );
-}
-
-function barHeight(value) {
-  return BAR.top + BAR.height * (1 - value);
-}
-
-function barLine(width, value, text) {
-  const y = barHeight(value);
-  return [
-    svgElement("line", { x1: BAR.left, x2: width, y1: y, y2: y }),
-    svgElement("text", { class: "scale", x: BAR.left - 5, y: y + 4 }, text),
-  ];
-}
-
-function bar(value, i, name) {
-  const y = barHeight(value);
-  const height = BAR.top + BAR.height - y;
-  const x = BAR.left + i * BAR.step + (BAR.step - BAR.width) / 2;
-  return svgElement("rect", { class: name, x, y, width: BAR.width, height });
-}
-
-function barLabel(text, i, isHighest, isTruth) {
-  const name = `${isHighest ? "highest" : ""} ${isTruth ? "truth" : ""}`;
-  const place = { x: BAR.left + (i + 0.5) * BAR.step, y: BAR.top + BAR.height + 16 };
-  return svgElement("text", { class: name, ...place }, text);
-}
-
-// All dots are one path, since thousands of elements would be slow; each list has its own place
-// across the width of the bars.
-function dotPath(dots) {
-  const points = dots.flatMap((values, number) => {
-    const x = BAR.left + (BAR.step - BAR.width) / 2 + (BAR.width * (number + 0.5)) / dots.length;
-    return Array.from(values, (value, i) =>
-      `M${(x + i * BAR.step).toFixed(1)} ${barHeight(value).toFixed(1)}h0`);
-  });
-  return points.join("");
 }

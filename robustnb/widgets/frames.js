@@ -1,15 +1,14 @@
 // A figure under sliders. Every picture was drawn beforehand; a slider only chooses one.
 
+import { explorable, listen, reserve, say, slider, traitBinding } from "./controls.js";
+
 // A slider moves one of the positions.
-function positionBinding(model, index) {
+function positionBinding(frame, index) {
+  const { trait, get, set } = traitBinding(frame, "positions");
   return {
-    trait: "positions",
-    get: () => model.get("positions")[index],
-    set(chosen) {
-      const positions = model.get("positions");
-      model.set("positions", positions.map((old, other) => (other === index ? chosen : old)));
-      model.save_changes();
-    },
+    trait,
+    get: () => get()[index],
+    set: (chosen) => set(get().map((old, other) => (other === index ? chosen : old))),
   };
 }
 
@@ -33,7 +32,7 @@ function render({ model, el }) {
   sliders.forEach(({ name, label, values }, index) => {
     const indices = values.map((_, position) => position);
     const format = (position) => values[position];
-    slider(frame, { name, label, values: indices, format, binding: positionBinding(model, index) });
+    slider(frame, { name, label, values: indices, format, binding: positionBinding(frame, index) });
   });
   reserve(frame, descriptions);
   listen(frame, ["positions"], show);

@@ -3,7 +3,7 @@
 // --- Random numbers
 
 // xoshiro128** of Blackman and Vigna (2021), its state filled by a SplitMix32 of the seed.
-function randomGenerator(seed) {
+export function randomGenerator(seed) {
   let [a, b, c, d] = Array.from({ length: 4 }, splitMix(seed));
   let spare = null;
 
@@ -59,7 +59,7 @@ function rotated(word, by) {
 const NUMBERS = { float32: Float32Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array };
 
 // Reads what `tensor_blob` of network.py wrote.
-function decodeTensor(spec, blobs) {
+export function decodeTensor(spec, blobs) {
   const bytes = Uint8Array.from(atob(blobs[spec.blob]), (letter) => letter.charCodeAt(0));
   const stored = new NUMBERS[spec.dtype](bytes.buffer);
   if (spec.dtype === "float16") return Float32Array.from(stored, halfToNumber);
@@ -80,7 +80,7 @@ function halfToNumber(half) {
   return sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
-function product(shape) {
+export function product(shape) {
   return shape.reduce((total, length) => total * length, 1);
 }
 
@@ -304,7 +304,7 @@ function flattenLayer(shape) {
 // A linear layer whose weights are Gaussians. For one image, the outputs of drawn weights are
 // Gaussians themselves, independent of each other: drawing those instead costs two products for
 // all draws together (the local reparametrisation of Kingma et al. 2015).
-function gaussianWeightsLayer(description, [inputs], read) {
+function gaussianWeightsLayer(description, _, read) {
   const [outputs, columns] = description.mu.shape; // the last column is the bias
   const means = read(description.mu);
   const variances = read(description.rho).map(softplusSquared);
@@ -321,7 +321,7 @@ function gaussianWeightsLayer(description, [inputs], read) {
     function draw(random) {
       const noise = new Float32Array(outputs);
       const output = mean.slice();
-      for (let j = 0; random && j < outputs; j++) {
+      if (random) for (let j = 0; j < outputs; j++) {
         noise[j] = random.normal();
         output[j] += std[j] * noise[j];
       }
@@ -348,7 +348,7 @@ function squared(values) {
   return result;
 }
 
-function softplusSquared(rho) {
+export function softplusSquared(rho) {
   const softplus = rho > 20 ? rho : Math.log1p(Math.exp(rho));
   return softplus * softplus;
 }
@@ -400,7 +400,7 @@ function winnerTakesAllLayer(description, shape) {
 }
 
 // Where the units of each block stand; a unit's positions lie together.
-function blockMembers(length, units, positions) {
+export function blockMembers(length, units, positions) {
   return Array.from({ length: length / units }, (_, b) => {
     const start = Math.floor(b / positions) * units * positions + (b % positions);
     return Array.from({ length: units }, (_, unit) => start + unit * positions);
@@ -429,7 +429,7 @@ function pullSoftmax({ soft, heat }, into) {
   return into.map((value, i) => (soft[i] * (value - mean)) / heat);
 }
 
-const LAYERS = {
+export const LAYERS = {
   "linear": linearLayer,
   "convolution": convolutionLayer,
   "relu": (_, shape) => reluLayer(shape),
@@ -449,7 +449,7 @@ const LAYERS = {
 const loadedNetworks = new Map();
 
 // Builds a network from what `describe` of network.py wrote; once for all widgets that show it.
-function loadNetwork(description, blobs) {
+export function loadNetwork(description, blobs) {
   const key = JSON.stringify(description); // it names its weights by their digests
   if (!loadedNetworks.has(key)) loadedNetworks.set(key, buildNetwork(description, blobs));
   return loadedNetworks.get(key);
@@ -464,13 +464,13 @@ function buildNetwork({ input, layers }, blobs) {
     shape = built.at(-1).shape;
   }
   const stochastic = built.some((layer) => layer.stochastic);
-  return { input, layers: built, classes: product(shape), stochastic };
+  return { input, layers: built, stochastic };
 }
 
 // Returns the logits of one image (channels first, as floats) and a trace for `inputGradient`.
 // `random` feeds the stochastic layers; without it they take their means. `scale.sigma` multiplies
 // every standard deviation; see winnerTakesAllLayer for the rest of `scale`.
-function forward(network, image, random = null, scale = {}) {
+export function forward(network, image, random = null, scale = {}) {
   const { output, trace } = passThrough(network.layers, image, random, scale);
   return { logits: output, trace };
 }
@@ -487,7 +487,7 @@ function passThrough(layers, input, random, scale) {
 }
 
 // Takes a gradient in the logits back to the pixels.
-function inputGradient(network, trace, gradientOfLogits) {
+export function inputGradient(network, trace, gradientOfLogits) {
   return trace.reduceRight((gradient, pull) => pull(gradient), gradientOfLogits);
 }
 
@@ -503,13 +503,23 @@ function* drawLogits(network, image, count, random, scale = {}) {
   }
 }
 
-function sampleLogits(network, image, count, random, scale = {}) {
-  return [...drawLogits(network, image, count, random, scale)];
+export function sampleLogits(network, image, count, random) {
+  return [...drawLogits(network, image, count, random)];
 }
 
-// --- Answers and losses
+// Returns the logits of `count` passes as well, but yields after each.
+export function* sampleSteps(network, image, count, random, scale) {
+  const samples = [];
+  for (const logits of drawLogits(network, image, count, random, scale)) {
+    samples.push(logits);
+    yield;
+  }
+  return samples;
+}
 
-function softmax(logits) {
+// --- Answers and their loss
+
+export function softmax(logits) {
   const largest = logits.reduce((most, value) => Math.max(most, value), -Infinity);
   const weights = Array.from(logits, (value) => Math.exp(value - largest));
   const total = weights.reduce((sum, value) => sum + value, 0);
@@ -517,7 +527,7 @@ function softmax(logits) {
 }
 
 // The probabilities of an ensemble: the mean of those of its members.
-function meanProbabilities(samples) {
+export function meanProbabilities(samples) {
   const mean = new Float32Array(samples[0].length);
   for (const logits of samples) {
     const probabilities = softmax(logits);
@@ -526,7 +536,7 @@ function meanProbabilities(samples) {
   return mean;
 }
 
-function largestIndex(values, except = -1) {
+export function largestIndex(values, except = -1) {
   let best = except === 0 ? 1 : 0;
   for (let i = 0; i < values.length; i++) if (i !== except && values[i] > values[best]) best = i;
   return best;
@@ -534,16 +544,8 @@ function largestIndex(values, except = -1) {
 
 // In the numbers of single precision, as in torch: where the label's probability rounds to 1, this
 // gradient vanishes.
-function crossEntropyGradient(logits, label) {
+export function crossEntropyGradient(logits, label) {
   const gradient = softmax(logits);
   gradient[label] -= 1;
-  return gradient;
-}
-
-// Of the largest other logit minus the label's, which does not saturate.
-function marginGradient(logits, label) {
-  const gradient = new Float32Array(logits.length);
-  gradient[largestIndex(logits, label)] = 1;
-  gradient[label] = -1;
   return gradient;
 }

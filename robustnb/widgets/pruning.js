@@ -1,5 +1,30 @@
 // A Bayesian network without its noisiest weights, counted and tested in the page.
 
+import { accuracySteps, accuracyView, missingSteps } from "./accuracy.js";
+import { CHART, drawChart, powerTicks, SHARES, svgPanel, ticksAt } from "./charts.js";
+import {
+  choice,
+  explorable,
+  follow,
+  inSlices,
+  reserve,
+  say,
+  slider,
+  svgElement,
+} from "./controls.js";
+import {
+  decodeTensor,
+  forward,
+  LAYERS,
+  loadNetwork,
+  meanProbabilities,
+  randomGenerator,
+  sampleLogits,
+  softplusSquared,
+} from "./network.js";
+import { readPictures } from "./pictures.js";
+import { percentage, shortNumber } from "./words.js";
+
 // --- What is removed; see robustnb/pruning.py
 
 // |mu| / sigma of every weight of a layer, in double precision.
@@ -59,36 +84,28 @@ function prunedNetwork(network, { layers }, weights, rate) {
 
 // --- What is left
 
-// The share of right answers, by the mean weights or by the mean of `count` draws.
-function* accuracySteps(network, { images, labels }, count) {
+// The answers of the mean weights, or the mean of `count` draws.
+function answers(network, count) {
   const random = randomGenerator(0);
-  let right = 0;
-  for (let i = 0; i < images.length; i++) {
-    const answer = count
-      ? meanProbabilities(sampleLogits(network, images[i], count, random))
-      : forward(network, images[i]).logits;
-    right += largestIndex(answer) === labels[i];
-    yield;
-  }
-  return right / images.length;
+  return (image) => count
+    ? meanProbabilities(sampleLogits(network, image, count, random))
+    : forward(network, image).logits;
 }
 
-// First the share at this rate, then those of the slider's other rates, each computed once.
+// First the accuracy at this rate, then those of the slider's other rates, each computed once.
 function* pruningSteps({ rate, num_samples: count }, explorer, show) {
   const { network, description, weights, rates } = explorer;
-  const known = knownShares(explorer, count);
-  for (const each of [rate, ...rates]) {
-    if (!known.has(each)) {
-      const pruned = prunedNetwork(network, description, weights, each);
-      known.set(each, yield* accuracySteps(pruned, explorer, count));
-    }
-    show();
-  }
+  const known = knownAccuracies(explorer, count);
+  if (known.has(rate)) show();
+  yield* missingSteps(known, [rate, ...rates], (each) => {
+    const pruned = prunedNetwork(network, description, weights, each);
+    return accuracySteps(explorer, answers(pruned, count));
+  }, show);
 }
 
-function knownShares({ shares }, count) {
-  if (!shares.has(count)) shares.set(count, new Map());
-  return shares.get(count);
+function knownAccuracies({ accuracies }, count) {
+  if (!accuracies.has(count)) accuracies.set(count, new Map());
+  return accuracies.get(count);
 }
 
 // --- What is said
@@ -110,7 +127,7 @@ function pruningSentence({ rate, num_samples: count }, explorer) {
   const { weights, images } = explorer;
   const total = weights.ratios.length;
   const removed = numRemoved(rate, weights);
-  const known = knownShares(explorer, count);
+  const known = knownAccuracies(explorer, count);
   const isCut = removed > 0 && removed < total;
   const cut = isCut ? `, all of ${RATIO} up to ${shortNumber(cutRatio(rate, weights))}` : "";
   const whole = rate && known.has(0) ? ` (unpruned: ${percentage(known.get(0))})` : "";
@@ -121,8 +138,8 @@ function pruningSentence({ rate, num_samples: count }, explorer) {
 }
 
 function longestPruningSentence(explorer, count) {
-  const shares = new Map([[count, new Map([0, 0.5].map((rate) => [rate, 0.999]))]]);
-  return pruningSentence({ rate: 0.5, num_samples: count }, { ...explorer, shares });
+  const accuracies = new Map([[count, new Map([0, 0.5].map((rate) => [rate, 0.999]))]]);
+  return pruningSentence({ rate: 0.5, num_samples: count }, { ...explorer, accuracies });
 }
 
 // --- What is drawn
@@ -144,20 +161,13 @@ function binnedRatios({ ratios, order }) {
   return { low, high, counts, most: Math.max(...counts) };
 }
 
-function powerTicks(low, high) {
-  const powers = [];
-  for (let power = Math.ceil(low); power <= Math.floor(high); power++) powers.push(power);
-  return powers.map((value) => ({ value, text: String(Number((10 ** value).toPrecision(1))) }));
-}
-
 // The bins left of the cut are removed; the cut itself goes through one of them.
 function ratioView(frame, { weights }) {
-  const svg = svgElement("svg", { class: "explorable-bars" });
-  panel(frame, `Weights by ${RATIO}, the removed ones faint`, svg);
+  const { svg } = svgPanel(frame, `Weights by ${RATIO}, the removed ones faint`);
+  svg.classList.add("explorable-bars");
   const { low, high, counts, most } = binnedRatios(weights);
   const x = { label: RATIO, low, high, ticks: powerTicks(low, high) };
-  const ticks = [0, most].map((value) => ({ value, text: grouped(value) }));
-  const y = { label: "", low: 0, high: most, ticks };
+  const y = { low: 0, high: most, ticks: ticksAt([0, most], grouped) };
   return (rate) => {
     const cut = edgeOfCut(rate, weights, { low, high });
     const line = { points: [[cut, 0], [cut, most]], draw: "line", isNew: true };
@@ -184,26 +194,15 @@ function binRectangles(counts, most, cut) {
   });
 }
 
-function shareView(frame, explorer) {
-  const svg = svgElement("svg");
-  panel(frame, `Right answers on ${explorer.images.length} images`, svg);
-  const ticks = [0, 0.5, 1].map((value) => ({ value, text: `${100 * value}%` }));
+function prunedView(frame, explorer) {
+  const x = { ...SHARES, label: "weights removed" };
+  const draw = accuracyView(frame, { x, nameOf: percentage });
   return ({ rate, num_samples: count }) => {
-    const known = knownShares(explorer, count);
+    const known = knownAccuracies(explorer, count);
     const points = explorer.rates
       .filter((each) => known.has(each))
       .map((each) => [each, known.get(each)]);
-    drawChart(svg, {
-      x: { label: "weights removed", low: 0, high: 1, ticks },
-      y: { label: "", low: 0, high: 1, ticks },
-      series: [
-        { points, draw: "line" },
-        { points: points.filter(([each]) => each === rate), draw: "dots", isNew: true, size: 10 },
-      ],
-      description:
-        points.map(([each, share]) => `${percentage(share)} at ${percentage(each)}`).join(", ") ||
-        "not yet known",
-    });
+    draw(`Right answers on ${explorer.images.length} images`, points, rate);
   };
 }
 
@@ -218,7 +217,7 @@ function readPruningExplorer(model) {
     network: loadNetwork(description, blobs),
     weights: readWeights(description, blobs),
     rates: model.get("rates"),
-    shares: new Map(),
+    accuracies: new Map(),
   };
 }
 
@@ -235,22 +234,18 @@ function render({ model, el }) {
   const frame = explorable(model, el, { label: "Pruning a Bayesian network" });
   const explorer = readPruningExplorer(model);
   const drawRatios = ratioView(frame, explorer);
-  const drawShares = shareView(frame, explorer);
+  const drawAccuracy = prunedView(frame, explorer);
   addPruningControls(frame, explorer);
   reserve(frame, model.get("sample_choices").map((n) => longestPruningSentence(explorer, n)));
 
-  function update() {
-    const state = { rate: model.get("rate"), num_samples: model.get("num_samples") };
+  follow(frame, ["rate", "num_samples"], (state) => {
     drawRatios(state.rate);
-    drawShares(state);
+    drawAccuracy(state);
     inSlices(frame, pruningSteps(state, explorer, () => {
-      drawShares(state);
+      drawAccuracy(state);
       say(frame, pruningSentence(state, explorer));
     }));
-  }
-
-  listen(frame, ["rate", "num_samples"], () => nextFrame(frame, update));
-  update();
+  });
   return frame.close;
 }
 

@@ -32,7 +32,6 @@ class PruningExplorer(StaticWidget):
     0 and has no noise, as in `robustnb.pruning.prune`. Raises ValueError for what cannot be shown.
     """
 
-    _parts = ("network.js", "controls.js", "pictures.js")
     _module = "pruning.js"
     _shared = ("rate", "num_samples")
 

@@ -1,16 +1,29 @@
 // The weight draws of Bayesian networks, one for each rho_init, and the average of their answers.
 
+import { accuracyView } from "./accuracy.js";
+import { drawBars, drawChart, SHARES, svgPanel, ticksAt } from "./charts.js";
+import {
+  button,
+  explorable,
+  follow,
+  inSlices,
+  longest,
+  reserve,
+  say,
+  seedButton,
+  slider,
+} from "./controls.js";
+import { largestIndex, randomGenerator, sampleSteps, softmax } from "./network.js";
+import { answerCounts, imageChoice, readNetworks, readPictures } from "./pictures.js";
+import { percentage } from "./words.js";
+
 // --- What is computed
 
 // Yields, then returns the class probabilities of every draw.
 function* drawSteps({ rho_init: rho, num_samples: count, image, seed }, { networks, images }) {
   const { network } = networks.find(({ rho_init: other }) => other === rho);
-  const draws = [];
-  for (const logits of drawLogits(network, images[image], count, randomGenerator(seed))) {
-    draws.push(softmax(logits));
-    yield;
-  }
-  return draws;
+  const samples = yield* sampleSteps(network, images[image], count, randomGenerator(seed));
+  return samples.map(softmax);
 }
 
 // The average after one draw, after two, and so on.
@@ -43,12 +56,9 @@ const NAMED = 3; // answers of single draws
 
 // "7 in 64, 1 in 20, 9 in 10, others in 6"
 function leadingAnswers(draws, classes) {
-  const counts = new Array(classes.length).fill(0);
-  for (const draw of draws) counts[largestIndex(draw)] += 1;
-  const order = counts.map((_, i) => i).filter((i) => counts[i]);
-  order.sort((one, two) => counts[two] - counts[one]);
-  const named = order.slice(0, NAMED).map((i) => `${classes[i]} in ${counts[i]}`);
-  const others = order.slice(NAMED).reduce((total, i) => total + counts[i], 0);
+  const counts = answerCounts(draws);
+  const named = counts.slice(0, NAMED).map(([top, count]) => `${classes[top]} in ${count}`);
+  const others = counts.slice(NAMED).reduce((total, [, count]) => total + count, 0);
   return [...named, ...(others ? [`others in ${others}`] : [])].join(", ");
 }
 
@@ -80,8 +90,7 @@ function longestRhoSentence(explorer) {
 // --- What is drawn: the first `number` of the draws
 
 function newestDrawsView(frame, { classes }) {
-  const svg = svgElement("svg");
-  const heading = panel(frame, "", svg).firstChild;
+  const { svg, heading } = svgPanel(frame);
   return ({ draws, means, truth }, number) => {
     const isPlaying = number < draws.length;
     heading.textContent = isPlaying
@@ -97,19 +106,16 @@ function newestDrawsView(frame, { classes }) {
   };
 }
 
-const SHARES = [0, 0.5, 1].map((value) => ({ value, text: `${100 * value}%` }));
-
 // Each draw's probability of the true class, and how their average settles.
 function averageView(frame, { classes }) {
-  const svg = svgElement("svg");
-  const heading = panel(frame, "", svg).firstChild;
+  const { svg, heading } = svgPanel(frame);
   return ({ draws, means, truth }, number) => {
     heading.textContent = `Probability of ${classes[truth]}: draws and running mean`;
     const points = (list) => list.slice(0, number).map((each, i) => [i + 1, each[truth]]);
     const count = draws.length;
     drawChart(svg, {
       x: { label: "draws", low: 0, high: count, ticks: wholeTicks(count) },
-      y: { label: "", low: 0, high: 1, ticks: SHARES },
+      y: SHARES,
       series: [
         { points: points(draws), draw: "dots" },
         { points: points(means), draw: "line", isNew: true },
@@ -120,45 +126,35 @@ function averageView(frame, { classes }) {
 }
 
 function wholeTicks(count) {
-  const values = count > 3 ? [0, Math.round(count / 2), count] : [0, count];
-  return values.map((value) => ({ value, text: String(value) }));
+  return ticksAt(count > 3 ? [0, Math.round(count / 2), count] : [0, count]);
 }
 
 // The accuracy of all networks with this number of draws, and the one chosen among them.
-function accuracyView(frame, explorer) {
-  const svg = svgElement("svg");
+function rhoView(frame, explorer) {
   const { networks, images } = explorer;
-  const heading = panel(frame, "", svg).firstChild;
   const rhos = networks.map(({ rho_init: rho }) => rho);
   const low = 0.1 * Math.floor(9.99 * Math.min(...networks.flatMap((each) => each.accuracies)));
+  const nameOf = (place) => signed(rhos[place]);
   // Evenly spaced, since most of them lie close together.
-  const x = {
-    label: "rho_init",
-    low: -0.5,
-    high: rhos.length - 0.5,
-    ticks: rhos.map((rho, place) => ({ value: place, text: signed(rho) })),
-  };
-  const ticks = [low, (1 + low) / 2, 1].map((value) => ({ value, text: percentage(value) }));
+  const ticks = ticksAt([...rhos.keys()], nameOf);
+  const draw = accuracyView(frame, {
+    x: { label: "rho_init", low: -0.5, high: rhos.length - 0.5, ticks },
+    y: { low, high: 1, ticks: ticksAt([low, (1 + low) / 2, 1], percentage) },
+    nameOf,
+    hasDots: true,
+  });
   return (state) => {
-    heading.textContent = `Accuracy of ${plural(state.num_samples)}, ${images.length} images`;
     const shares = rhos.map((rho) => accuracyAt({ ...state, rho_init: rho }, explorer));
-    const points = [...shares.entries()];
-    drawChart(svg, {
-      x,
-      y: { label: "", low, high: 1, ticks },
-      series: [
-        { points, draw: "line" },
-        { points, draw: "dots" },
-        { points: [points[rhos.indexOf(state.rho_init)]], draw: "dots", isNew: true, size: 10 },
-      ],
-      description: points
-        .map(([place, share]) => `${percentage(share)} at ${signed(rhos[place])}`)
-        .join(", "),
-    });
+    const title = `Accuracy of ${plural(state.num_samples)}, ${images.length} images`;
+    draw(title, [...shares.entries()], rhos.indexOf(state.rho_init));
   };
 }
 
 // --- Watching the draws come one by one
+
+function prefersReducedMotion() {
+  return matchMedia("(prefers-reduced-motion: reduce)").matches;
+}
 
 const SHORTEST = 40; // milliseconds for a draw
 const LONGEST = 250;
@@ -206,16 +202,11 @@ function drawPlayer(frame, show) {
 // --- Putting it together
 
 function readRhoExplorer(model) {
-  const blobs = model.get("blobs");
   const accuracies = model.get("accuracies");
   return {
     ...readPictures(model),
     counts: model.get("sample_choices"),
-    networks: model.get("networks").map(({ rho_init: rho, network }, i) => ({
-      rho_init: rho,
-      network: loadNetwork(network, blobs),
-      accuracies: accuracies[i],
-    })),
+    networks: readNetworks(model).map((one, i) => ({ ...one, accuracies: accuracies[i] })),
   };
 }
 
@@ -235,7 +226,7 @@ function render({ model, el }) {
   const explorer = readRhoExplorer(model);
   const drawDraws = newestDrawsView(frame, explorer);
   const drawAverage = averageView(frame, explorer);
-  const drawAccuracy = accuracyView(frame, explorer);
+  const drawAccuracy = rhoView(frame, explorer);
   let result = null;
   const setPlayer = drawPlayer(frame, (number) => {
     drawDraws(result, number);
@@ -252,13 +243,8 @@ function render({ model, el }) {
     say(frame, rhoSentence(state, result, explorer));
   }
 
-  function update() {
-    const names = ["rho_init", "num_samples", "image", "seed"];
-    inSlices(frame, steps(Object.fromEntries(names.map((name) => [name, model.get(name)]))));
-  }
-
-  listen(frame, ["rho_init", "num_samples", "image", "seed"], () => nextFrame(frame, update));
-  update();
+  const names = ["rho_init", "num_samples", "image", "seed"];
+  follow(frame, names, (state) => inSlices(frame, steps(state)));
   return frame.close;
 }
 

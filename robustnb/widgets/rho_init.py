@@ -34,7 +34,6 @@ class RhoExplorer(StaticWidget):
     `seed` may be set and observed. Raises ValueError for what cannot be shown.
     """
 
-    _parts = ("network.js", "controls.js", "pictures.js")
     _module = "rho_init.js"
     _shared = ("rho_init", "num_samples", "image", "seed")
 

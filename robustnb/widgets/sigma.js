@@ -1,36 +1,28 @@
 // The learned noise of every neuron, and the network's answers with a multiple of it.
 
+import { accuracySteps, accuracyView, missingSteps } from "./accuracy.js";
+import { ticksAt } from "./charts.js";
+import { explorable, follow, inSlices, panel, say, seedButton, slider } from "./controls.js";
+import { decodeTensor, forward, loadNetwork, randomGenerator, sampleSteps } from "./network.js";
+import { countedAnswers, drawsView, imageChoice, readPictures } from "./pictures.js";
+import { drawTiles, tileCanvas } from "./tiles.js";
+import { percentage, shortNumber } from "./words.js";
+
 // --- What is computed
 
 // First the picked image, then the accuracy at this multiple, then those of the other multiples,
 // which are kept for as long as the seed is the same.
 function* noiseSteps(state, explorer, show) {
-  const samples = [];
   const { network, images, labels } = explorer;
   const options = [state.num_samples, randomGenerator(state.seed + 1), { sigma: state.scale }];
-  for (const logits of drawLogits(network, images[state.image], ...options)) {
-    samples.push(logits);
-    yield;
-  }
+  const samples = yield* sampleSteps(network, images[state.image], ...options);
   const showNow = () => show({ samples, truth: labels[state.image] });
   showNow();
-  for (const scale of [state.scale, ...explorer.scales]) {
-    if (explorer.accuracies.has(scale)) continue;
-    explorer.accuracies.set(scale, yield* accuracySteps(state.seed, scale, explorer));
-    showNow();
-  }
-}
-
-// The share of right answers, one draw for each image; the same random numbers at every multiple.
-function* accuracySteps(seed, sigma, { network, images, labels }) {
-  const random = randomGenerator(seed);
-  let right = 0;
-  for (let i = 0; i < images.length; i++) {
-    const { logits } = forward(network, images[i], random, { sigma });
-    right += largestIndex(logits) === labels[i];
-    yield;
-  }
-  return right / images.length;
+  yield* missingSteps(explorer.accuracies, [state.scale, ...explorer.scales], (sigma) => {
+    // One draw for each image; the same random numbers at every multiple.
+    const random = randomGenerator(state.seed);
+    return accuracySteps(explorer, (image) => forward(network, image, random, { sigma }).logits);
+  }, showNow);
 }
 
 function forgetOtherSeeds(explorer, seed) {
@@ -77,32 +69,22 @@ function noiseView(frame, { shape, sigma }, number) {
   };
 }
 
-function accuracyView(frame, { scales, accuracies, images }) {
-  const svg = svgElement("svg");
-  panel(frame, `Accuracy on ${images.length} images`, svg);
-  const high = Math.sqrt(scales.at(-1)); // roots give the small multiples room
-  const tick = (value) => ({ value: Math.sqrt(value), text: shortNumber(value) });
+function scaleView(frame, { scales, accuracies, images }) {
+  const ends = [...new Set([0, 1, scales.at(-1)])];
+  const ticks = ticksAt(ends.map(Math.sqrt), timesOf);
+  // Roots give the small multiples room.
+  const x = { label: "multiple of learned noise", low: 0, high: Math.sqrt(scales.at(-1)), ticks };
+  const draw = accuracyView(frame, { x, nameOf: (root) => `${timesOf(root)} times` });
   return (scale) => {
     const points = scales
       .filter((other) => accuracies.has(other))
       .map((other) => [Math.sqrt(other), accuracies.get(other)]);
-    const here = accuracies.has(scale) ? [[Math.sqrt(scale), accuracies.get(scale)]] : [];
-    const ends = [0, 1, scales.at(-1)].filter((value, i, all) => all.indexOf(value) === i);
-    drawChart(svg, {
-      x: { label: "multiple of learned noise", low: 0, high, ticks: ends.map(tick) },
-      y: {
-        low: 0,
-        high: 1,
-        ticks: [0, 0.5, 1].map((value) => ({ value, text: `${100 * value}%` })),
-      },
-      series: [
-        { points, draw: "line" },
-        { points: here, draw: "dots", isNew: true, size: 9 },
-      ],
-      description: points.map(([root, share]) =>
-        `${percentage(share)} at ${shortNumber(root * root)} times`).join(", ") || "not yet known",
-    });
+    draw(`Accuracy on ${images.length} images`, points, Math.sqrt(scale));
   };
+}
+
+function timesOf(root) {
+  return shortNumber(root * root);
 }
 
 // --- Putting it together
@@ -118,7 +100,7 @@ function render({ model, el }) {
     accuracies: new Map(),
   };
   const maps = noiseLayers(description, blobs).map((layer, i) => noiseView(frame, layer, i + 1));
-  const drawAccuracy = accuracyView(frame, explorer);
+  const drawAccuracy = scaleView(frame, explorer);
   const drawAnswer = drawsView(frame, explorer.classes);
   imageChoice(frame, explorer, model.get("num_choices"));
   const { scales } = explorer;
@@ -126,9 +108,7 @@ function render({ model, el }) {
   slider(frame, { name: "scale", label: "noise", values: scales, format });
   seedButton(frame, "New noise");
 
-  function update() {
-    const names = ["scale", "image", "seed", "num_samples"];
-    const state = Object.fromEntries(names.map((name) => [name, model.get(name)]));
+  follow(frame, ["scale", "image", "seed", "num_samples"], (state) => {
     forgetOtherSeeds(explorer, state.seed);
     for (const map of maps) map(state.scale);
     drawAccuracy(state.scale);
@@ -137,10 +117,7 @@ function render({ model, el }) {
       drawAccuracy(state.scale);
       say(frame, noiseSentence(state, result, explorer));
     }));
-  }
-
-  listen(frame, ["scale", "image", "seed"], () => nextFrame(frame, update));
-  update();
+  });
   return frame.close;
 }
 

@@ -34,7 +34,6 @@ class SigmaExplorer(StaticWidget):
     set and observed; `scales` are those of the slider. Raises ValueError for what cannot be shown.
     """
 
-    _parts = ("network.js", "controls.js", "pictures.js")
     _module = "sigma.js"
     _shared = ("scale", "image", "seed")
 

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import anywidget
 import traitlets
 
+from robustnb.widgets.modules import sources
+
 HERE = Path(__file__).parent
 _EXPORT = "export default { render };"
 _HOST = (HERE / "static_host.js").read_text(encoding="utf-8")
@@ -28,15 +30,13 @@ _MOUNT = """{
 class StaticWidget(anywidget.AnyWidget):
     """Show a widget in Jupyter and, by the same module, in a page without a kernel.
 
-    A subclass names its module in `_module` and the parts that the module builds on in `_parts`,
-    all files of this folder or paths. Together they are one ES module: they import nothing, and
-    the last line is `export default { render };`. Traits that the module reads are tagged with
-    `sync=True`; those in `_shared` (numbers, texts or bools) are kept in the page's address as
-    `#name.trait=value`. Without JavaScript the page shows `fallback()`. A keyword that is no trait
-    raises TypeError.
+    A subclass names its ES module in `_module`, a file of this folder or a path; what the module
+    imports comes with it, and its last line is `export default { render };`. Traits that the module
+    reads are tagged with `sync=True`; those in `_shared` (numbers, texts or bools) are kept in the
+    page's address as `#name.trait=value`. Without JavaScript the page shows `fallback()`. A keyword
+    that is no trait raises TypeError.
     """
 
-    _parts: ClassVar[tuple[str | Path, ...]] = ("controls.js",)
     _module: ClassVar[str | Path]
     _shared: ClassVar[tuple[str, ...]] = ()
     _css = HERE / "explorable.css"
@@ -48,21 +48,18 @@ class StaticWidget(anywidget.AnyWidget):
     )
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Join the parts and the module to what Jupyter loads."""
+        """Join the module and what it imports to what Jupyter loads."""
         if "_module" in vars(cls):
             cls._esm = "\n".join(cls._sources())
         super().__init_subclass__(**options)
 
     @classmethod
     def _sources(cls) -> list[str]:
-        files = [HERE / file for file in (*cls._parts, cls._module)]
-        *parts, module = (file.read_text(encoding="utf-8").strip() for file in files)
-        if not module.endswith(_EXPORT) or any(map(_moves, [*parts, module.removesuffix(_EXPORT)])):
-            raise ValueError(
-                f"the module {files[-1].name} and its parts must import and export nothing, "
-                f"but for the module's last line '{_EXPORT}'"
-            )
-        return [*parts, module]
+        module = HERE / cls._module
+        texts = sources(module)
+        if not texts[-1].endswith(_EXPORT):
+            raise ValueError(f"the last line of {module.name} must be '{_EXPORT}'")
+        return texts
 
     def __init__(self, **traits: Any) -> None:
         if unknown := sorted(traits.keys() - set(self.trait_names())):
@@ -93,20 +90,20 @@ class StaticWidget(anywidget.AnyWidget):
         What several widgets can share has an id made from its content, so that a page needs each
         but once. Raises ValueError if a text would end its own script element.
         """
-        sources = self._sources()
-        shared = "\n".join(map(_text_script, [_HOST, *sources, *self.blobs.values()]))
+        texts = self._sources()
+        shared = "\n".join(map(_text_script, [_HOST, *texts, *self.blobs.values()]))
         return (
             f'<div class="static-widget" data-name="{escape(self.name)}">'
             f'<style id="{_identity(str(self._css))}">{self._css}</style>\n'
             f"<div>{self.fallback()}</div>\n"
-            f'<script type="application/json">{self._for_the_host(sources)}</script>\n'
+            f'<script type="application/json">{self._for_the_host(texts)}</script>\n'
             f"{shared}\n<script>{_MOUNT.replace('HOST', _identity(_HOST))}</script></div>"
         )
 
-    def _for_the_host(self, sources: Iterable[str]) -> str:
+    def _for_the_host(self, texts: Iterable[str]) -> str:
         page = {
             "state": self._static_state(),
-            "sources": list(map(_identity, sources)),
+            "sources": list(map(_identity, texts)),
             "blobs": {digest: _identity(text) for digest, text in self.blobs.items()},
             "address": list(self._address().items()),  # in this order
         }
@@ -128,10 +125,6 @@ class StaticWidget(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
         return data | {"text/html": self.static_html()}, metadata
-
-
-def _moves(source: str) -> bool:
-    return re.search(r"^\s*(import|export)\b", source, re.MULTILINE) is not None
 
 
 def _identity(text: str) -> str:

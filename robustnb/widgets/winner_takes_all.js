@@ -1,9 +1,30 @@
 // Blocks of units that compete: who wins in this draw, and what the network says over many.
 
+import {
+  choice,
+  explorable,
+  follow,
+  inSlices,
+  panel,
+  say,
+  seedButton,
+  slider,
+} from "./controls.js";
+import { blockMembers, product, randomGenerator, sampleSteps } from "./network.js";
+import {
+  countedAnswers,
+  drawsView,
+  imageChoice,
+  readNetworks,
+  readPictures,
+} from "./pictures.js";
+import { drawTiles, tileCanvas } from "./tiles.js";
+import { percentage, shortNumber } from "./words.js";
+
 // --- What is computed
 
 // One pass, with the mask of each competition: what comes out over what went in.
-function* watchedPass({ layers, network }, image, random, scale) {
+function* watchedPass({ description: { layers }, network }, image, random, scale) {
   const masks = [];
   let values = image;
   for (let i = 0; i < layers.length; i++) {
@@ -23,12 +44,9 @@ function* winnerSteps(state, { networks, images, labels }, show) {
   const scale = { mode: state.mode, temperature: state.temperature };
   const random = randomGenerator(state.seed);
   const { masks, logits } = yield* watchedPass(one, image, random, scale);
-  const samples = [logits]; // the pass whose winners are lit is the first of the draws
-  const others = isDrawn(state.mode) ? state.num_samples - 1 : 0;
-  for (const drawn of drawLogits(one.network, image, others, random, scale)) {
-    samples.push(drawn);
-    yield;
-  }
+  const count = isDrawn(state.mode) ? state.num_samples - 1 : 0;
+  const others = yield* sampleSteps(one.network, image, count, random, scale);
+  const samples = [logits, ...others]; // the pass whose winners are lit is the first of the draws
   show({ masks, samples, one, truth: labels[state.image] });
 }
 
@@ -69,10 +87,9 @@ function winnerSentence(state, result, { classes }) {
 
 // --- What is drawn
 
-// The shapes of what competes: one panel for each such layer.
-function competitionsOf(layers, { layers: built }) {
-  return layers.flatMap(({ kind }, i) =>
-    kind === "winner takes all" ? [{ shape: built[i].shape }] : []);
+// The layers that compete: one panel for each.
+function competitionsOf({ description, network }) {
+  return network.layers.filter((_, i) => description.layers[i].kind === "winner takes all");
 }
 
 function winnersView(frame, index) {
@@ -92,13 +109,12 @@ function winnersView(frame, index) {
 
 // --- Putting it together
 
-function readNetworks(model) {
-  const blobs = model.get("blobs");
-  return model.get("networks").map(({ units, network: description }) => {
-    const network = loadNetwork(description, blobs);
-    const { layers } = description;
-    return { units, layers, network, competitions: competitionsOf(layers, network) };
-  });
+function readWinnerExplorer(model) {
+  const networks = readNetworks(model).map((one) => ({
+    ...one,
+    competitions: competitionsOf(one),
+  }));
+  return { ...readPictures(model), networks };
 }
 
 function addWinnerControls(frame, explorer) {
@@ -129,25 +145,19 @@ function addWinnerControls(frame, explorer) {
 
 function render({ model, el }) {
   const frame = explorable(model, el, { label: "Winner takes all" });
-  const explorer = { ...readPictures(model), networks: readNetworks(model) };
+  const explorer = readWinnerExplorer(model);
   const most = Math.max(...explorer.networks.map(({ competitions }) => competitions.length));
   const views = Array.from({ length: most }, (_, index) => winnersView(frame, index));
   views.push(drawsView(frame, explorer.classes));
   const showControls = addWinnerControls(frame, explorer);
-  const changing = ["units", "image", "mode", "temperature", "seed"];
-
-  function update() {
-    const names = [...changing, "num_samples"];
-    const state = Object.fromEntries(names.map((name) => [name, model.get(name)]));
+  const names = ["units", "image", "mode", "temperature", "seed", "num_samples"];
+  follow(frame, names, (state) => {
     showControls();
     inSlices(frame, winnerSteps(state, explorer, (result) => {
       for (const view of views) view(result);
       say(frame, winnerSentence(state, result, explorer));
     }));
-  }
-
-  listen(frame, changing, () => nextFrame(frame, update));
-  update();
+  });
   return frame.close;
 }
 

@@ -33,7 +33,6 @@ class WinnerExplorer(StaticWidget):
     are those of `num_samples` draws. Raises ValueError for what cannot be shown.
     """
 
-    _parts = ("network.js", "controls.js", "pictures.js")
     _module = "winner_takes_all.js"
     _shared = ("units", "image", "mode", "temperature", "seed")
 

@@ -1,0 +1,1 @@
+"""Publish the book: execute its chapters, render its pages."""

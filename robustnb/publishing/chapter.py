@@ -1,0 +1,151 @@
+"""A chapter: its notebook, its executed copy, and the record of what went into that."""
+
+import hashlib
+import os
+import platform
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from robustnb.publishing.errors import BookError
+from robustnb.publishing.notebook import (
+    Notebook,
+    code_cells,
+    drop_traces,
+    read_notebook,
+    share_texts,
+    tags,
+    write_notebook,
+)
+from robustnb.results import device_name
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A notebook, and the folder where its executed copy lies."""
+
+    source: Path
+    folder: Path
+    profile: str
+
+    @property
+    def name(self) -> str:
+        """Return the name of the notebook without its suffix."""
+        return self.source.stem
+
+    @property
+    def executed(self) -> Path:
+        """Return the path of the executed copy."""
+        return self.folder / f"{self.name}.ipynb"
+
+    @property
+    def partial(self) -> Path:
+        """Return the path of the copy that is being executed."""
+        return self.folder / f"{self.name}.partial.ipynb"
+
+    @property
+    def log(self) -> Path:
+        """Return the path of what the kernel and its processes print to no cell."""
+        return self.folder / f"{self.name}.log"
+
+    @cached_property
+    def digest(self) -> str:
+        """Return a digest of all that goes into the chapter, as it was when first asked for."""
+        book = self.source.parent
+        data = [file for name in ("results", "published") for file in (book / name).rglob("*")]
+        code = [file for file in PACKAGE.rglob("*") if file.suffix in {".py", ".js", ".css"}]
+        versions = (platform.python_version(), version("torch"))
+        return fingerprint([self.source, *data, *code], self.profile, versions, _real_data())
+
+    def record(self) -> dict[str, Any]:
+        """Return what was noted when the chapter was executed; nothing if it was not yet."""
+        if not self.executed.exists():
+            return {}
+        record: dict[str, Any] = read_notebook(self.executed)["metadata"].get("robustnb", {})
+        return record
+
+    def is_current(self) -> bool:
+        """Tell whether nothing has changed since the chapter was executed."""
+        return bool(self.record().get("digest") == self.digest)
+
+    def keep(self, seconds: float) -> None:
+        """Store the copy that was executed in `seconds` with a record of how it came about."""
+        notebook = read_notebook(self.partial)
+        drop_traces(notebook)
+        share_texts(notebook)
+        notebook["metadata"]["robustnb"] = {
+            "digest": self.digest,
+            "dataset": self._dataset(notebook),
+            "seconds": round(seconds, 1),
+            "hardware": device_name(),
+            "python": platform.python_version(),
+            "torch": version("torch"),
+            "date": date.today().isoformat(),
+        }
+        write_notebook(self.executed, notebook)
+        self.partial.unlink()
+
+    def _dataset(self, notebook: Notebook) -> list[str]:
+        """Return the line of each data set that the executed notebook shows."""
+        shown = [cell for cell in code_cells(notebook) if "dataset" in tags(cell)]
+        outputs = [output for cell in shown for output in cell["outputs"]]
+        lines = ["".join(o["data"]["text/plain"]).strip() for o in outputs if "data" in o]
+        if not lines:
+            raise BookError(
+                f'The cell tagged "dataset" of chapter {self.name} shows nothing: '
+                "end it with the data set."
+            )
+        return lines
+
+
+def check(notebook: Path) -> None:
+    """Raise BookError unless the notebook takes a profile and shows its data set."""
+    cells = code_cells(read_notebook(notebook))
+    parameters = [cell for cell in cells if "parameters" in tags(cell)]
+    if not any(re.search(r"^profile\b", "".join(c["source"]), re.MULTILINE) for c in parameters):
+        raise BookError(
+            f'Chapter {notebook.stem} needs a code cell tagged "parameters" with '
+            'the line profile = "smoke".'
+        )
+    if not any("dataset" in tags(cell) for cell in cells):
+        raise BookError(
+            f'Chapter {notebook.stem} needs a code cell tagged "dataset" that shows its data set.'
+        )
+
+
+def fingerprint(files: Iterable[Path], *facts: object) -> str:
+    """Return a digest of the names and bytes of `files`, folders among them aside, and `facts`."""
+    sha = hashlib.sha256(repr(facts).encode())
+    for file in sorted(file for file in files if file.is_file()):
+        sha.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return sha.hexdigest()
+
+
+def duration(seconds: float) -> str:
+    """Return a number of seconds in words: '12 s', '3 min 05 s', '2 h 10 min'."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _real_data() -> list[tuple[str, int, int]]:
+    """Return what identifies the folder of real data: the names, sizes and dates of its files."""
+    folder = os.environ.get("ROBUSTNB_DATA")
+    if not folder:
+        return []
+    depths = ("[!.]*", "[!.]*/[!.]*", "[!.]*/[!.]*/[!.]*")
+    found = [path for depth in depths for path in Path(folder).glob(depth)]
+    return sorted((str(path.relative_to(folder)), *_size_and_date(path)) for path in found)
+
+
+def _size_and_date(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return (status.st_size, status.st_mtime_ns) if path.is_file() else (0, 0)

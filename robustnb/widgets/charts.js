@@ -1,0 +1,151 @@
+// Charts and bars, drawn into an <svg>.
+
+import { panel, svgElement } from "./controls.js";
+import { percentage } from "./words.js";
+
+// A panel with an empty <svg>, and its heading.
+export function svgPanel(frame, title = "") {
+  const svg = svgElement("svg");
+  return { svg, heading: panel(frame, title, svg).firstChild };
+}
+
+// `description` is the alternative text.
+function prepare(svg, width, height, description) {
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.setAttribute("width", width);
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", description);
+}
+
+// --- Axes
+
+export function ticksAt(values, format = String) {
+  return values.map((value) => ({ value, text: format(value) }));
+}
+
+// At most five powers of ten, between two logarithms.
+export function powerTicks(low, high) {
+  const first = Math.ceil(low);
+  const step = Math.max(1, Math.ceil((high - first) / 4));
+  const count = Math.floor((high - first) / step) + 1;
+  return ticksAt(Array.from({ length: count }, (_, i) => first + i * step), power);
+}
+
+function power(exponent) {
+  if (Math.abs(exponent) >= 4) return `1e${exponent}`;
+  return String(Number((10 ** exponent).toPrecision(1)));
+}
+
+export const SHARES = { low: 0, high: 1, ticks: ticksAt([0, 0.5, 1], percentage) };
+
+// --- Charts
+
+export const CHART = { width: 280, height: 150, left: 44, right: 12, top: 8, bottom: 38 };
+
+// Draws series of points. An axis has `low`, `high` and `ticks`, each { value, text }; that of x
+// has a `label`, that of y is named by the panel's title. A series has `points` [x, y] and `draw`:
+// "line" or "dots", in the accent colour if `isNew`. What lies outside is drawn at the edge.
+export function drawChart(svg, { x, y, series, description }) {
+  const { width, height, left, right, top, bottom } = CHART;
+  const place = {
+    x: (value) => left + (width - left - right) * inRange(value, x),
+    y: (value) => height - bottom - (height - top - bottom) * inRange(value, y),
+  };
+  prepare(svg, width, height, description);
+  svg.replaceChildren(
+    ...chartAxes(x, y, place),
+    ...series.map((one) => chartSeries(one, place)),
+  );
+}
+
+function inRange(value, { low, high }) {
+  return Math.min(1, Math.max(0, (value - low) / (high - low)));
+}
+
+function chartAxes(x, y, place) {
+  const { width, height, left, right, bottom } = CHART;
+  const lines = y.ticks.map(({ value }) => svgElement("path", {
+    d: `M${left} ${place.y(value)}H${width - right}`,
+    style: "stroke: var(--explorable-border)",
+  }));
+  return [
+    ...lines,
+    ...x.ticks.map(({ value, text }) =>
+      chartText(text, place.x(value), height - bottom + 15, "middle")),
+    ...y.ticks.map(({ value, text }) => chartText(text, left - 5, place.y(value) + 4, "end")),
+    chartText(x.label, (left + width - right) / 2, height - 5, "middle"),
+  ];
+}
+
+function chartText(text, x, y, anchor) {
+  const style = `font-size: 12px; fill: currentColor; text-anchor: ${anchor}`;
+  return svgElement("text", { x, y, style }, text);
+}
+
+function chartSeries({ points, draw, isNew = false, size = 5 }, place) {
+  const at = points.map(([x, y]) => `${place.x(x).toFixed(1)} ${place.y(y).toFixed(1)}`);
+  const ink = isNew ? "var(--explorable-accent)" : "currentColor";
+  const dots = draw === "dots";
+  const d = dots ? at.map((point) => `M${point}h0`).join("") : at.length && `M${at.join("L")}`;
+  const stroke = `stroke-width: ${dots ? size : 1.5}; opacity: ${isNew ? 1 : 0.5}`;
+  const style = `fill: none; stroke: ${ink}; stroke-linecap: round; ${stroke}`;
+  return svgElement("path", { d: d || "", style, class: isNew ? "new" : "old" });
+}
+
+// --- Bars
+
+const BAR = { left: 38, step: 22, width: 14, height: 104, top: 8 };
+
+// Draws a bar for each value between 0 and 1. `labels` stand under the bars, `truth` is the index
+// whose label is underlined, `dots` are lists of values drawn over the bars, and `outline` is one
+// more such list, around them.
+export function drawBars(svg, values, { labels, truth, dots = [], outline, description }) {
+  const highest = values.indexOf(Math.max(...values));
+  const [width, height] = [BAR.left + values.length * BAR.step, BAR.height + BAR.top + 20];
+  prepare(svg, width, height, description);
+  svg.classList.add("explorable-bars");
+  svg.replaceChildren(
+    ...barLine(width, 1, "100%"),
+    ...barLine(width, 0, "0%"),
+    ...Array.from(values, (value, i) => bar(value, i, i === highest ? "bar highest" : "bar")),
+    svgElement("path", { class: "dots", d: dotPath(dots) }),
+    ...Array.from(outline ?? [], (value, i) => bar(value, i, "outline")),
+    ...labels.map((text, i) => barLabel(text, i, i === highest, i === truth)),
+  );
+}
+
+function barHeight(value) {
+  return BAR.top + BAR.height * (1 - value);
+}
+
+function barLine(width, value, text) {
+  const y = barHeight(value);
+  return [
+    svgElement("line", { x1: BAR.left, x2: width, y1: y, y2: y }),
+    svgElement("text", { class: "scale", x: BAR.left - 5, y: y + 4 }, text),
+  ];
+}
+
+function bar(value, i, name) {
+  const y = barHeight(value);
+  const height = BAR.top + BAR.height - y;
+  const x = BAR.left + i * BAR.step + (BAR.step - BAR.width) / 2;
+  return svgElement("rect", { class: name, x, y, width: BAR.width, height });
+}
+
+function barLabel(text, i, isHighest, isTruth) {
+  const name = `${isHighest ? "highest" : ""} ${isTruth ? "truth" : ""}`;
+  const place = { x: BAR.left + (i + 0.5) * BAR.step, y: BAR.top + BAR.height + 16 };
+  return svgElement("text", { class: name, ...place }, text);
+}
+
+// All dots are one path, since thousands of elements would be slow; each list has its own place
+// across the width of the bars.
+function dotPath(dots) {
+  const points = dots.flatMap((values, number) => {
+    const x = BAR.left + (BAR.step - BAR.width) / 2 + (BAR.width * (number + 0.5)) / dots.length;
+    return Array.from(values, (value, i) =>
+      `M${(x + i * BAR.step).toFixed(1)} ${barHeight(value).toFixed(1)}h0`);
+  });
+  return points.join("");
+}
