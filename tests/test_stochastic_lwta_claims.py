@@ -4,13 +4,7 @@ import pytest
 from hand_made import Changes, Key, check, printed, rows_of, tried_every_way
 
 from robustnb.papers.stochastic_lwta.attacks import on_blocks
-from robustnb.papers.stochastic_lwta.claims import (
-    ATTACKED,
-    LONGER,
-    MIXTURES,
-    SINGLE,
-    WITHIN,
-)
+from robustnb.papers.stochastic_lwta.claims import ATTACKED, LONGER, MIXTURES, SINGLE, WITHIN
 from robustnb.papers.stochastic_lwta.protocols import (
     LWTA,
     MIXED,

@@ -8,12 +8,7 @@ from typing import Any
 from robustnb.metrics import expected_calibration_error, reliability
 from robustnb.papers.images import Images
 from robustnb.papers.pieces import Piece
-from robustnb.papers.stochastic_lwta.measuring import (
-    Answers,
-    Certified,
-    answers,
-    certificates,
-)
+from robustnb.papers.stochastic_lwta.measuring import Answers, Certified, answers, certificates
 from robustnb.papers.stochastic_lwta.protocols import (
     LWTA,
     MIXED_NOISE,
