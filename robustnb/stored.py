@@ -56,8 +56,15 @@ class Stored:
 
     def quantity(self, table: str, row: str, column: str) -> Quantity:
         """Return a cell with its value for each seed; differences pair the seeds."""
-        found = self.row(table, row, column)
-        return Quantity(dict(zip(found["seeds"], found["values"], strict=True)))
+        return _quantity(self.row(table, row, column))
+
+    def across(self, table: str, row: str) -> dict[str, Quantity]:
+        """Return the cells of a row by their columns; none where there is no such row."""
+        return {r["column"]: _quantity(r) for r in self.rows(table) if r["row"] == row}
+
+    def down(self, table: str, column: str) -> dict[str, Quantity]:
+        """Return the cells of a column by their rows; none where there is no such column."""
+        return {r["row"]: _quantity(r) for r in self.rows(table) if r["column"] == column}
 
     def interval(self, table: str, row: str, column: str) -> tuple[float, float]:
         """Return the 95% interval over images of an accuracy, in the unit of its row."""
@@ -120,3 +127,7 @@ class Stored:
 
 def _of(rows: Iterable[Row], table: str) -> list[Row]:
     return [row for row in rows if row["table"] == table]
+
+
+def _quantity(row: Row) -> Quantity:
+    return Quantity(dict(zip(row["seeds"], row["values"], strict=True)))

@@ -3,17 +3,14 @@
 import pytest
 from hand_made import Changes, Key, check, printed, row, rows_of, tried_every_way
 
-from robustnb.experiments.bayesian_weight_sampling_claims import (
-    BAYESIAN,
-    CLAIMS,
-    PAPER,
-    RHOS,
-    SETS,
-    STANDARD,
-)
+from robustnb.papers.bayesian_weight_sampling import claims
+from robustnb.papers.bayesian_weight_sampling.claims import BAYESIAN, RHOS, SETS, STANDARD
+from robustnb.reproduction import verdicts
 from robustnb.results import published
-from robustnb.verdicts import Verdict, verdicts
+from robustnb.verdicts import Claim, Verdict
 
+PAPER = "bayesian-weight-sampling"
+CLAIMS = {each.id: each for each in vars(claims).values() if isinstance(each, Claim)}
 PRINTED = printed(PAPER)
 OWN: Changes = {
     **{("distortion", name, "mean distortion"): 0.07 for name in SETS},
@@ -33,7 +30,8 @@ def judge(
 ) -> Verdict:
     """Judge BWS-`number` on the paper's own cells and OWN with some of them changed."""
     cells = PRINTED | OWN | (changes or {})
-    return CLAIMS[number - 1](rows_of(PAPER, cells, seeds, profile))
+    rows = rows_of(PAPER, cells, seeds, profile)
+    return CLAIMS[f"BWS-{number}"]([each | {"settings": {"sets": SETS}} for each in rows])
 
 
 def on_sets(column: str, sets: int, value: float) -> Changes:

@@ -9,14 +9,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from robustnb.defenses.bayesian import bayesian_layers, mean_network
-from robustnb.experiments import bayesian_weight_sampling_controls as controls
-from robustnb.experiments.bayesian_weight_sampling_pieces import (
+from robustnb.models import fully_connected, predict
+from robustnb.papers.bayesian_weight_sampling import control_tables, controls, training
+from robustnb.papers.bayesian_weight_sampling.protocols import Protocol
+from robustnb.papers.bayesian_weight_sampling.training import (
     DEFENDER,
     PIXEL_RANGE,
-    Protocol,
+    Training,
     variational_network,
 )
-from robustnb.models import fully_connected, predict
 from robustnb.randomness import seeded
 
 IMAGES = torch.rand(16, 1, 28, 28, generator=seeded(0))
@@ -47,7 +48,7 @@ def test_one_step_of_the_control_is_one_step_of_the_variational_network() -> Non
     variational.eval()
     F.cross_entropy(variational(IMAGES), LABELS, reduction="sum").backward()
     F.cross_entropy(plain(IMAGES), LABELS).backward()
-    lr = controls.variational_step(protocol).lr
+    lr = control_tables.variational_step(protocol).lr
     linear = [layer for layer in plain if isinstance(layer, nn.Linear)]
     for ours, theirs in zip(linear, bayesian_layers(variational), strict=True):
         assert ours.weight.grad is not None
@@ -59,13 +60,11 @@ def test_one_step_of_the_control_is_one_step_of_the_variational_network() -> Non
 def test_the_variational_network_is_the_one_that_is_trained(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from robustnb.experiments import bayesian_weight_sampling_pieces as work
-
     started: list[nn.Module] = []
     monkeypatch.setattr(
-        work, "train_network", lambda training, model, *_: started.append(copy.deepcopy(model))
+        training, "train_network", lambda _, model, *__: started.append(copy.deepcopy(model))
     )
-    work.train_bayesian(work.Training("digits", lr=1e-4), -3.0, 5)
+    training.train_bayesian(Training("digits", lr=1e-4), -3.0, 5)
     expected = variational_network(-3.0, seed=5).state_dict()
     for name, tensor in started[0].state_dict().items():
         assert torch.equal(tensor, expected[name])
@@ -73,8 +72,8 @@ def test_the_variational_network_is_the_one_that_is_trained(
 
 def test_there_are_three_controls_for_each_lambda() -> None:
     protocol = Protocol()
-    found = controls.controls(protocol)
-    assert len(found) == 3 * len(controls.STRENGTHS)
+    found = control_tables.controls(protocol)
+    assert len(found) == 3 * len(control_tables.STRENGTHS)
     for name, control in found.items():
         both = "both" in name
         assert (control.training.lr == protocol.plain.lr) == ("initialisation" in name)
@@ -84,7 +83,7 @@ def test_there_are_three_controls_for_each_lambda() -> None:
 
 def test_matched_targets_differ_in_their_step_alone() -> None:
     protocol = Protocol()
-    same = controls.matched(protocol)
-    assert same.plain == controls.variational_step(protocol)
+    same = control_tables.matched(protocol)
+    assert same.plain == control_tables.variational_step(protocol)
     assert (same.attack, same.num_images) == (protocol.attack, protocol.num_images)
     assert set(same.sets) <= set(protocol.sets)

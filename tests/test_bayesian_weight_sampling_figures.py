@@ -1,4 +1,4 @@
-"""The figures of Tables 2 to 4 draw what the rows say, and so does their alt text."""
+"""The figures draw what the rows say, beside Tables 2 to 4, and so does their alt text."""
 
 import math
 from typing import Any
@@ -7,7 +7,10 @@ import pytest
 from drawn import axes_of, points, spreads, ticks
 
 from robustnb.papers.bayesian_weight_sampling import figures
-from robustnb.results import Row, make_row, published
+from robustnb.papers.bayesian_weight_sampling.claims import SETS
+from robustnb.results import Row, make_row, over_seeds, published
+from robustnb.stored import Stored
+from robustnb.verdicts import Quantity
 
 PAPER = "bayesian-weight-sampling"
 RHOS = ["-30", "-10", "-4", "-3", "-2.5", "-2", "-1.5"]
@@ -15,9 +18,13 @@ CELLS = {(c["table"], c["row"], c["column"]): c["value"] for c in published(PAPE
 
 
 def measure(table: str, row: str, column: str, value: float, seed: int = 0) -> Row:
-    rest: dict[str, Any] = {"num_images": 1, "profile": "smoke", "settings": {}, "seconds": 0.0}
+    rest: dict[str, Any] = {"num_images": 1, "profile": "smoke", "seconds": 0.0}
     rest |= {"dataset": "digits", "digest": "ab", "seed": seed, "unit": "%"}
-    return make_row(PAPER, table, row, column, value, **rest)
+    return make_row(PAPER, table, row, column, value, settings={"sets": SETS}, **rest)
+
+
+def stored(rows: list[Row]) -> Stored:
+    return Stored(PAPER, over_seeds(rows))
 
 
 def test_the_curve_over_rho_has_both_lines_and_the_plain_networks() -> None:
@@ -26,7 +33,7 @@ def test_the_curve_over_rho_has_both_lines_and_the_plain_networks() -> None:
             for s in (0, 1)]  # fmt: skip
     rows += [measure("2", "average", "standard lambda=0", 70.25)]
     rows += [measure("2", "average", "standard lambda=1", 60.0)]
-    drawing = figures.accuracy_over_rho(rows, published(PAPER))
+    drawing = figures.accuracy_over_rho(stored(rows))
     (axes,) = axes_of(drawing)
     assert ticks(axes) == RHOS
     paper = [CELLS["2", "average", column] for column in columns]
@@ -44,7 +51,8 @@ def test_the_curve_over_rho_has_both_lines_and_the_plain_networks() -> None:
 
 
 def test_curves_of_nothing_measured_show_the_paper_alone() -> None:
-    drawing = figures.accuracy_over_rho([], published(PAPER))
+    rows = [measure("2", SETS[0], "bayesian rho_init=-3", 80.0)]
+    drawing = figures.accuracy_over_rho(stored(rows))
     (axes,) = axes_of(drawing)
     assert len(axes.containers) == 1
     assert "ours: not measured" in drawing.alt
@@ -52,7 +60,7 @@ def test_curves_of_nothing_measured_show_the_paper_alone() -> None:
 
 def test_a_gap_in_the_rows_is_a_gap_in_the_curve() -> None:
     rows = [measure("3", "average", f"ensemble N={n}", 80.0 + n) for n in (1, 10)]
-    drawing = figures.ensemble_curve(rows, published(PAPER))
+    drawing = figures.ensemble_curve(stored(rows))
     (axes,) = axes_of(drawing)
     assert ticks(axes) == ["1", "5", "10", "25", "100"]
     assert points(axes, "ours") == [(0, 81.0), (2, 90.0)]
@@ -64,7 +72,7 @@ def test_the_pruning_curve_starts_at_the_unpruned_ensemble() -> None:
     rows = [measure("4", "average", "pruned 50%", 87.0)]
     rows += [measure("3", "average", "ensemble N=100", 88.0)]
     rows += [measure("unpruned", "original test", "ensemble N=100", 97.5)]
-    drawing = figures.pruning_curve(rows, published(PAPER))
+    drawing = figures.pruning_curve(stored(rows))
     (axes,) = axes_of(drawing)
     assert ticks(axes) == ["0%", "25%", "50%", "75%", "90%", "95%", "98%"]
     assert points(axes, "perturbed, ours") == [(0, 88.0), (2, 87.0)]
@@ -74,15 +82,56 @@ def test_the_pruning_curve_starts_at_the_unpruned_ensemble() -> None:
     assert "perturbed, ours: 0% 88.00%, 50% 87.00%" in drawing.alt
 
 
+def test_an_average_over_fewer_sets_stands_beside_the_printed_cells_of_these() -> None:
+    column, few = "bayesian rho_init=-3", SETS[:2]
+    row = measure("2", "average", column, 80.0) | {"settings": {"sets": few}}
+    (axes,) = axes_of(figures.accuracy_over_rho(stored([row])))
+    expected = sum(CELLS["2", name, column] for name in few) / 2
+    assert dict(points(axes, "paper"))[RHOS.index("-3")] == pytest.approx(expected)
+
+
 def test_dots_are_in_order_with_their_spreads() -> None:
-    values = {"high": (3.0, 0.5), "low": (1.0, None), "middle": (2.0, 0.25)}
-    cells = {name: {"value": value, "spread": spread} for name, (value, spread) in values.items()}
-    drawing = figures.dots("Some title", cells, "share (%)")
+    found = {
+        "high": Quantity({0: 2.5, 1: 3.5}),
+        "low": Quantity({0: 1.0}),
+        "middle": Quantity({0: 1.75, 1: 2.25}),
+    }
+    drawing = figures.dots("Some title", found, "share (%)")
     (axes,) = axes_of(drawing)
     assert [text.get_text() for text in axes.get_yticklabels()] == ["low", "middle", "high"]
     drawn = [tuple(map(float, bars.lines[0].get_xydata()[0])) for bars in axes.containers]
     assert drawn == [(1, 0), (2, 1), (3, 2)]
     assert drawing.alt == (
-        "Some title, from the least to the greatest: low 1.00%, middle 2.00 ± 0.25%, "
-        "high 3.00 ± 0.50%."
+        "Some title, from the least to the greatest: low 1.00%, middle 2.00 ± 0.35%, "
+        "high 3.00 ± 0.71%."
     )
+
+
+CONTROLS = [
+    measure("2", "average", "bayesian rho_init=-30", 70.0),
+    measure("2", "average", "bayesian rho_init=-3", 80.0),
+    measure("2", "average", "bayesian rho_init=-2", 75.0),
+    measure("2", "average", "standard lambda=0", 60.0),
+    measure("controls", "plain, both", "test", 99.0),
+    measure("controls", "plain, both", "average over 12 sets", 65.0),
+    measure("controls", "mean weights", "average over 12 sets", 78.0),
+    measure("controls", "mean weights, rho_init=-30", "average over 12 sets", 71.0),
+]
+
+
+def test_networks_without_noise_stand_among_those_with_it() -> None:
+    (axes,) = axes_of(figures.controls(stored(CONTROLS)))
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "standard lambda=0",
+        "plain, both",
+        "bayesian rho_init=-30",
+        "mean weights",
+        "bayesian rho_init=-3",
+    ]
+
+
+def test_noise_at_test_time_has_a_line_with_it_and_one_without() -> None:
+    (axes,) = axes_of(figures.noise_at_test_time(stored(CONTROLS)))
+    assert ticks(axes) == RHOS
+    assert points(axes, "one draw") == [(0, 70.0), (3, 80.0), (5, 75.0)]
+    assert points(axes, "mean weights") == [(0, 71.0), (3, 78.0)]

@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from robustnb import checkpoint, training
-from robustnb.experiments import bayesian_weight_sampling as bayesian
-from robustnb.experiments import bayesian_weight_sampling_pieces as bayesian_pieces
-from robustnb.experiments import noise_optimization as noise
-from robustnb.experiments import noise_optimization_training as noise_training
-from robustnb.experiments import stochastic_lwta as lwta
-from robustnb.experiments import stochastic_lwta_pieces as lwta_pieces
 from robustnb.papers.bang import training as bang_training
 from robustnb.papers.bang.protocols import PROTOCOLS as BANG
+from robustnb.papers.bayesian_weight_sampling import training as bayesian_training
+from robustnb.papers.bayesian_weight_sampling.protocols import PROTOCOLS as BAYESIAN
+from robustnb.papers.noise_optimization import training as noise_training
+from robustnb.papers.noise_optimization.protocols import PROTOCOLS as NOISE
 from robustnb.papers.pieces import Piece, result
+from robustnb.papers.stochastic_lwta.own_tables import trained
+from robustnb.papers.stochastic_lwta.protocols import LWTA, TUNED
+from robustnb.papers.stochastic_lwta.protocols import PROTOCOLS as BLOCKS
 
 EPOCHS = 4
 
@@ -28,16 +29,16 @@ def shortened(found: Any, **changes: Any) -> Any:
 
 def pieces() -> Iterator[Any]:
     """Yield the training of a small network of each paper."""
-    plain = shortened(bayesian.PROTOCOLS["smoke"].plain)
-    yield Piece(bayesian_pieces.train_plain, (plain, "FC-10", "0", 0))
-    perceptrons = shortened(noise.PROTOCOLS["smoke"]["3"].training, num_images=300)
+    plain = shortened(BAYESIAN["smoke"].plain)
+    yield Piece(bayesian_training.train_plain, (plain, "FC-10", 0.0, 0))
+    perceptrons = shortened(NOISE["smoke"].study("3").training, num_images=300)
     yield Piece(noise_training.train, (perceptrons, "MLPN ReLU", 0))
     digits = BANG["smoke"].mnist.training
     rounds = replace(digits, iterations=EPOCHS * 5, stages=(5, 20), every=5)
     yield Piece(bang_training.train, (rounds, 0.8, 0.5, False, 0))
-    blocks = shortened(lwta.PROTOCOLS["smoke"].training)
-    for network in ("Stochastic LWTA", lwta_pieces.TUNED):
-        yield Piece(lwta_pieces.train, (blocks, network, 0))
+    blocks = replace(BLOCKS["smoke"], training=shortened(BLOCKS["smoke"].training))
+    for network in (LWTA, TUNED):
+        yield trained(blocks, network, 0)
 
 
 NAMES = ("Bayesian", "noise", "BANG", "LWTA", "LWTA with a schedule")

@@ -3,10 +3,10 @@
 import pytest
 from hand_made import Changes, Key, check, printed, rows_of, tried_every_way
 
-from robustnb.experiments.noise_optimization_claims import (
+from robustnb.papers.noise_optimization import claims
+from robustnb.papers.noise_optimization.claims import (
     ARCHITECTURES,
     BLACK_BOX,
-    CLAIMS,
     CNN,
     COLUMNS,
     CORRUPTIONS,
@@ -15,9 +15,10 @@ from robustnb.experiments.noise_optimization_claims import (
     WHITE_BOX,
     WORST,
 )
-from robustnb.experiments.noise_optimization_counts import PAPER
-from robustnb.verdicts import Verdict
+from robustnb.verdicts import Claim, Verdict
 
+PAPER = "noise-optimization"
+CLAIMS = {each.id: each for each in vars(claims).values() if isinstance(each, Claim)}
 PRINTED = printed(PAPER)
 LOSSES = {"MLP ReLU": 1.0, "MLP+ ReLU": 2.0, "MLPN ReLU": 0.8}
 AUTOGRAD = ("theorems", "Theorem 1", "relative error, autograd")
@@ -47,7 +48,7 @@ def judge(
 ) -> Verdict:
     """Judge NO-`number` on the paper's own cells and OWN with some of them changed."""
     cells = PRINTED | OWN | (changes or {})
-    return CLAIMS[number - 1](rows_of(PAPER, cells, seeds, profile))
+    return CLAIMS[f"NO-{number}"](rows_of(PAPER, cells, seeds, profile))
 
 
 def clean(value: float, *names: str) -> Changes:

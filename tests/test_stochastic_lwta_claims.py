@@ -3,29 +3,23 @@
 import pytest
 from hand_made import Changes, Key, check, printed, rows_of, tried_every_way
 
-from robustnb.experiments import stochastic_lwta as paper
-from robustnb.experiments import stochastic_lwta_claims as claims
-from robustnb.experiments import stochastic_lwta_pieces as work
-from robustnb.experiments import stochastic_lwta_tables as tables
-from robustnb.experiments.stochastic_lwta_claims import (
-    CLAIMS,
-    LONGER,
+from robustnb.papers.stochastic_lwta.attacks import on_blocks
+from robustnb.papers.stochastic_lwta.claims import ATTACKED, LONGER, MIXTURES, SINGLE, WITHIN
+from robustnb.papers.stochastic_lwta.protocols import (
     LWTA,
     MIXED,
     MIXED_NOISE,
-    MIXTURES,
-    PAPER,
+    PRINTED,
+    PROTOCOLS,
     REGULAR,
-    SINGLE,
     TUNED,
-    WITH_NOISE,
-    WITHIN,
-    WITHOUT_NOISE,
-    WORST,
 )
+from robustnb.papers.stochastic_lwta.tables import DEEP, TABLES, WITH_NOISE, WITHOUT_NOISE, WORST
+from robustnb.reproduction import verdicts
 from robustnb.verdicts import Verdict
 
-PRINTED = printed(PAPER)
+PAPER = "stochastic-lwta"
+IN_PRINT = printed(PAPER)
 PGD, CW = "PGD accuracy", "CW accuracy"
 OWN: Changes = {
     ("controls", TUNED, PGD): 30.0,
@@ -51,9 +45,9 @@ ON_LWTA = ("attacks on LWTA", WORST, LWTA)
 ON_TUNED = ("attacks on LWTA", WORST, TUNED)
 ON_PNI = ("attacks on PNI", WORST, WITH_NOISE)
 ON_DEEP: Changes = {
-    (paper.DEEP, SINGLE, LWTA): 40.0,
-    (paper.DEEP, WORST, LWTA): 20.0,
-    (paper.DEEP, WORST, TUNED): 10.0,
+    (DEEP, SINGLE, LWTA): 40.0,
+    (DEEP, WORST, LWTA): 20.0,
+    (DEEP, WORST, TUNED): 10.0,
 }
 ONE_IMAGE = ("cost", LWTA, "batch of 1")
 ANSWER = ("calibration", LWTA, "mean probability of the answer")
@@ -61,8 +55,8 @@ ANSWER = ("calibration", LWTA, "mean probability of the answer")
 
 def judge(number: int, changes: Changes | None = None, profile: str = "paper") -> Verdict:
     """Judge LWTA-`number` on the report's own cells and OWN with some of them changed."""
-    cells = PRINTED | OWN | (changes or {})
-    return CLAIMS[number - 1](rows_of(PAPER, cells, 2, profile))
+    cells = IN_PRINT | OWN | (changes or {})
+    return verdicts(PAPER, rows_of(PAPER, cells, 2, profile))[number - 1]
 
 
 def in_table_1(column: str, values: dict[str, float]) -> Changes:
@@ -100,7 +94,7 @@ CASES: list[tuple[int, Changes, str, str]] = [
     (3, in_table_1(CW, {MIXED_NOISE: 0.0}), "holds", "CW -"),
     (
         3,
-        {ON_PNI: 0.0} | {("1", MIXED_NOISE, column): 0.0 for column in claims.ATTACKED},
+        {ON_PNI: 0.0} | {("1", MIXED_NOISE, column): 0.0 for column in ATTACKED},
         "does not hold",
         "by -1.00",
     ),
@@ -115,7 +109,7 @@ CASES: list[tuple[int, Changes, str, str]] = [
         "holds",
         "; with the report's architecture 40.00 ± 0.00%, 20.00 ± 0.00% and",
     ),
-    (4, ON_DEEP | {(paper.DEEP, WORST, TUNED): 25.0}, "does not hold", "20.00 ± 0.00% and 25.00"),
+    (4, ON_DEEP | {(DEEP, WORST, TUNED): 25.0}, "does not hold", "20.00 ± 0.00% and 25.00"),
     (5, {}, "holds", "has probability 0.15 ± 0.00 on average and more than 0.5 in 2.00"),
     (5, {ANSWER: 0.4}, "holds in part", "over all ten classes the mean is 0.10"),
     (
@@ -164,11 +158,6 @@ def test_a_missing_cell_is_named(number: int, missing: Key) -> None:
 
 
 def test_names_are_those_of_the_tables() -> None:
-    assert (PAPER, REGULAR, LWTA, MIXED) == (work.PAPER, work.REGULAR, work.LWTA, work.MIXED)
-    assert (MIXED_NOISE, TUNED) == (work.MIXED_NOISE, work.TUNED)
-    names = WITH_NOISE, WITHOUT_NOISE, WORST
-    assert names == (tables.WITH_NOISE, tables.WITHOUT_NOISE, tables.WORST)
-    assert set(MIXTURES) < set(work.PRINTED)
-    assert {key[0] for key in OWN} < set(paper.TABLES)
-    strength = paper.PROTOCOLS["paper"].strength
-    assert {SINGLE, "PGD, mean mask"} < set(tables.lwta_attacks(strength))
+    assert set(MIXTURES) < set(PRINTED)
+    assert {key[0] for key in OWN} < set(TABLES)
+    assert {SINGLE, "PGD, mean mask"} < set(on_blocks(PROTOCOLS["paper"].strength))

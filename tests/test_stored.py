@@ -83,6 +83,17 @@ def test_cells_have_value_seeds_and_interval(book: Path) -> None:
     assert Stored(PAPER, [share]).interval("ours", "a", "x") == pytest.approx((low, high))
 
 
+def test_a_row_and_a_column_have_their_cells_by_name(book: Path) -> None:
+    stored = Stored(PAPER, folder=book)
+    across = stored.across("ours", "a")
+    assert {name: found.by_seed for name, found in across.items()} == {
+        "x": {0: 10.0, 1: 30.0},
+        "y": {0: 11.0, 1: 33.0},
+    }
+    assert stored.down("ours", "y")["a"].by_seed == across["y"].by_seed
+    assert stored.down("ours", "z") == {}
+
+
 def test_a_printed_table_stands_beside_ours(book: Path) -> None:
     stored = Stored(PAPER, folder=book)
     percent = repr(stored.comparison("1", "everything"))

@@ -1,31 +1,37 @@
-"""Figures of Tables 2 to 4 of Zhang & Chen (2020): the published numbers and ours."""
+"""Figures of what was measured of Zhang & Chen (2020), Tables 2 to 4 beside what they print."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from robustnb import plots, results
 from robustnb.drawing import Drawing
+from robustnb.papers.bayesian_weight_sampling import margins
+from robustnb.papers.bayesian_weight_sampling.control_tables import mean_weights
+from robustnb.papers.bayesian_weight_sampling.protocols import Protocol
+from robustnb.papers.bayesian_weight_sampling.steps import bayesian_name
 from robustnb.plots.canvas import BLUE, VERMILION, WIDTH, add_legend, new_axes, with_spread
 from robustnb.plots.lines import Series, curves_alt, draw_line, new_chart
-from robustnb.results import Row, one_per_cell
+from robustnb.results import Row
+from robustnb.stored import Stored
+from robustnb.verdicts import Quantity
 
 STYLES: dict[str, dict[str, Any]] = {
     "paper": {"color": VERMILION, "linestyle": "--", "markerfacecolor": "none"},
     "ours": {"color": BLUE, "linestyle": "-"},
 }
+PERTURBED = "accuracy on perturbed images (%)"
 Cells = Mapping[tuple[str, str, str], Row]
 
 
-def accuracy_over_rho(
-    rows: Iterable[Row], published: Iterable[Row], row: str = "average"
-) -> Drawing:
+def accuracy_over_rho(stored: Stored, row: str = "average") -> Drawing:
     """Draw accuracy on perturbed images over rho_init, as published in Table 2 and as measured.
 
     Horizontal lines are the best plain network of each. `row` is the perturbation set.
     """
-    cells = {"paper": _by_cell(published), "ours": one_per_cell(rows)}
+    cells = _paper_and_ours(stored, "2")
     columns = _columns(cells["paper"], "2", "bayesian")
     plain = _columns(cells["paper"], "2", "standard")
-    figure, axes = new_chart("rho_init", "accuracy on perturbed images (%)", columns)
+    figure, axes = new_chart("rho_init", PERTURBED, columns)
     lines = {
         name: draw_line(axes, name, _series(found, "2", row, columns), **STYLES[name])
         for name, found in cells.items()
@@ -41,12 +47,11 @@ def accuracy_over_rho(
     return Drawing(figure, alt)
 
 
-def ensemble_curve(rows: Iterable[Row], published: Iterable[Row]) -> Drawing:
+def ensemble_curve(stored: Stored) -> Drawing:
     """Draw accuracy on perturbed images over the number of weight samples (Table 3 and ours)."""
-    cells = {"paper": _by_cell(published), "ours": one_per_cell(rows)}
+    cells = _paper_and_ours(stored, "3")
     columns = _columns(cells["paper"], "3", "ensemble")
-    ylabel = "accuracy on perturbed images (%)"
-    figure, axes = new_chart("weight samples in the ensemble", ylabel, columns)
+    figure, axes = new_chart("weight samples in the ensemble", PERTURBED, columns)
     lines = {
         name: draw_line(axes, name, _series(found, "3", "average", columns), **STYLES[name])
         for name, found in cells.items()
@@ -56,13 +61,13 @@ def ensemble_curve(rows: Iterable[Row], published: Iterable[Row]) -> Drawing:
     return Drawing(figure, curves_alt(title, columns, lines))
 
 
-def pruning_curve(rows: Iterable[Row], published: Iterable[Row]) -> Drawing:
+def pruning_curve(stored: Stored) -> Drawing:
     """Draw clean and perturbed accuracy over the share of weights removed (Table 4 and ours).
 
     The points at 0% are the unpruned ensemble of 100 samples: on perturbed images from Table 3, on
     clean ones from our own table `unpruned`, since the paper does not print them.
     """
-    cells = {"paper": _by_cell(published), "ours": one_per_cell(rows)}
+    cells = _paper_and_ours(stored, "3", "4", "unpruned")
     columns = _columns(cells["paper"], "4", "pruned")
     places = ["pruned 0%", *columns]
     figure, axes = new_chart("weights removed", "accuracy (%)", places)
@@ -80,21 +85,54 @@ def pruning_curve(rows: Iterable[Row], published: Iterable[Row]) -> Drawing:
     return Drawing(figure, curves_alt("Accuracy over weights removed", places, lines))
 
 
-def dots(title: str, cells: Mapping[str, Row], xlabel: str) -> Drawing:
-    """Draw each cell's value and spread on a line of its own, from the least to the greatest."""
-    order = sorted(cells, key=lambda name: float(cells[name]["value"]))
+def controls(stored: Stored) -> Drawing:
+    """Draw networks with and without noise, from the lowest to the highest average accuracy."""
+    averages = stored.across("2", "average")
+    noisy = {bayesian_name(rho_init) for rho_init in (-30, -3)}
+    shown = {n: a for n, a in averages.items() if n in noisy or n.startswith("standard")}
+    shown |= {n: a for n, a in margins.controls(stored).items() if "rho_init" not in n}
+    return dots("Accuracy under transferred perturbations", shown, PERTURBED)
+
+
+def noise_at_test_time(stored: Stored) -> Drawing:
+    """Draw the accuracy of single draws and of mean weights over rho_init."""
+    rho_inits = Protocol().rho_inits
+    lines = {
+        "one draw": (stored.across("2", "average"), bayesian_name),
+        "mean weights": (margins.controls(stored), mean_weights),
+    }
+    series = {
+        label: [_point(found.get(name(rho_init))) for rho_init in rho_inits]
+        for label, (found, name) in lines.items()
+    }
+    title, places = "Accuracy with and without noise at test time", [f"{r:g}" for r in rho_inits]
+    return plots.curves(title, places, series, "rho_init", PERTURBED)
+
+
+def dots(title: str, found: Mapping[str, Quantity], xlabel: str) -> Drawing:
+    """Draw each mean and spread on a line of its own, from the least to the greatest."""
+    order = sorted(found, key=lambda name: found[name].mean)
     figure, (axes,) = new_axes(size=(WIDTH, 0.8 + 0.3 * len(order)))
     for place, name in enumerate(order):
-        value, spread = cells[name]["value"], cells[name]["spread"]
-        axes.errorbar([value], [place], xerr=spread, marker="o", color=BLUE, capsize=3)
+        mean, spread = found[name].mean, found[name].spread
+        axes.errorbar([mean], [place], xerr=spread, marker="o", color=BLUE, capsize=3)
     axes.set_yticks(range(len(order)), order)
     axes.set_xlabel(xlabel)
-    told = [f"{name} {with_spread(cells[name]['value'], cells[name]['spread'])}" for name in order]
+    told = [f"{name} {with_spread(found[name].mean, found[name].spread)}" for name in order]
     return Drawing(figure, f"{title}, from the least to the greatest: {', '.join(told)}.")
 
 
-def _by_cell(published: Iterable[Row]) -> Cells:
-    return {(cell["table"], cell["row"], cell["column"]): cell for cell in published}
+def _point(found: Quantity | None) -> tuple[float, float | None] | None:
+    return None if found is None else (found.mean, found.spread)
+
+
+def _paper_and_ours(stored: Stored, *tables: str) -> dict[str, Cells]:
+    """Return the cells of tables as printed, averages over the same sets as ours, and measured."""
+    ours = [row for table in tables for row in stored.rows(table)]
+    printed = results.published(stored.paper, folder=stored.folder)
+    alike = results.like_for_like(printed, ours, stored.folder)
+    paper = {(cell["table"], cell["row"], cell["column"]): cell for cell in alike}
+    return {"paper": paper, "ours": results.one_per_cell(ours)}
 
 
 def _columns(cells: Cells, table: str, kind: str) -> list[str]:

@@ -1,1 +1,1 @@
-"""Noise optimization (Xiao, Zhang & Peng 2021)."""
+"""Noise optimization: noise whose level each neuron learns (Xiao, Zhang & Peng 2021)."""

@@ -1,1 +1,0 @@
-"""Experiments: one file per paper, each of its tables a function that yields rows."""

@@ -1,0 +1,192 @@
+"""Figures and tables of the chapter on learned noise, of its networks and of rows."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from robustnb import plots, tables
+from robustnb.attacks.gradient import FGSM
+from robustnb.corruptions import CORRUPTIONS, Constants, corrupt
+from robustnb.defenses.noise import GaussianNoise, noise_layers
+from robustnb.drawing import Drawing
+from robustnb.models import predict
+from robustnb.papers.noise_optimization.own_tables import CLAMPED
+from robustnb.randomness import noise_from, seeded
+from robustnb.results import Row
+from robustnb.saliency import smooth_grad
+from robustnb.tables import Table
+
+Value = Callable[[str, str, str], float]  # of a cell, by table, row and column
+
+
+def one_draw(model: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the logits (N, classes) of a pass in which all images have the same noise.
+
+    A draw of the noise of each `noisy_linear` is moved to its biases.
+    """
+    still = copy.deepcopy(model)
+    for layer in (child for child in still.children() if isinstance(child, nn.Sequential)):
+        linear, noise = layer
+        assert isinstance(linear, nn.Linear)
+        assert isinstance(noise, GaussianNoise)
+        epsilon = torch.randn(noise.sigma.shape, generator=generator)
+        linear.bias.data += noise.sigma * epsilon
+        noise.sigma.data.zero_()
+    return predict(still, images)
+
+
+def level_maps(networks: Mapping[str, nn.Module]) -> Drawing:
+    """Draw the level of each neuron, a square for each and a map for each layer.
+
+    The number of neurons of a layer must be 10 or a multiple of it.
+    """
+    sigmas = {
+        name: [layer.sigma.detach() for layer in noise_layers(model)]
+        for name, model in networks.items()
+    }
+    return plots.images(
+        [[s.view(-1, 5 if len(s) == 10 else 10) for s in row] for row in sigmas.values()],
+        [
+            [f"{name.split()[1]} {k}\n{s.min():.2f} – {s.max():.2f}" for k, s in enumerate(row, 1)]
+            for name, row in sigmas.items()
+        ],
+        cmap="magma",
+        limit=None,
+    )
+
+
+def median_gradients(model: nn.Module, images: Tensor, labels: Tensor) -> list[float]:
+    """Return the median size of the gradient in a level, from the first noise layer to the last."""
+    F.cross_entropy(model(images), labels).backward()
+    gradients = (layer.sigma.grad for layer in noise_layers(model))
+    return [each.abs().median().item() for each in gradients if each is not None]
+
+
+def answers_under_attack(
+    networks: Mapping[str, nn.Module],
+    image: Tensor,
+    label: Tensor,
+    classes: Sequence[str],
+    eps: float,
+    times: float,
+) -> Drawing:
+    """Draw what networks answer to an image (1, C, H, W) that FGSM moved on each of them.
+
+    Their noise is multiplied by `times`, an answer is the mean of 50 passes, and the image is the
+    one that was moved on the first network.
+    """
+    found = {name: _answer(model, image, label, eps, times) for name, model in networks.items()}
+    (picture, _), *_ = found.values()
+    answers = {name: answer for name, (_, answer) in found.items()}
+    return plots.answers(picture, answers, classes, classes[int(label)])
+
+
+def _answer(
+    model: nn.Module, image: Tensor, label: Tensor, eps: float, times: float
+) -> tuple[Tensor, Tensor]:
+    scaled = copy.deepcopy(model)
+    for layer in noise_layers(scaled):
+        layer.sigma.data *= times
+    attacked = FGSM(eps)(scaled, image, label, seeded(1))
+    with noise_from(scaled, seeded(0)):
+        passes = [predict(scaled, attacked).softmax(1) for _ in range(50)]
+    return attacked[0], torch.stack(passes).mean(0)[0]
+
+
+def corruptions(image: Tensor, constants: Constants) -> Drawing:
+    """Draw each corruption of an image (1, C, H, W) at its five severities."""
+    severities = range(1, 6)
+    return plots.images(
+        [[corrupt(n, image, s, seeded(0), constants)[0] for s in severities] for n in CORRUPTIONS],
+        [[f"{n}\n{s}" if s == 1 else f"{s}" for s in severities] for n in CORRUPTIONS],
+    )
+
+
+def saliency(networks: Mapping[str, nn.Module], images: Tensor, labels: Tensor) -> Drawing:
+    """Draw images, and below them where each network looks (eq. 8)."""
+    maps = {
+        name: smooth_grad(model, images, labels, generator=seeded(0))
+        for name, model in networks.items()
+    }
+    words = [[name.replace(" ", "\n")] * len(images) for name in maps]
+    return plots.images(
+        [list(images), *map(list, maps.values())],
+        [[f"{label.item()}" for label in labels], *words],
+        cmap="magma",
+        limit=None,
+    )
+
+
+# Tables made of rows.
+
+
+def last_levels(rows: Iterable[Row]) -> Table:
+    """Show the quietest and the loudest layer of each network after training, from "sigma"."""
+    networks: dict[str, dict[str, float]] = {}
+    for row in rows:  # the last epoch comes last
+        name, _, layer = row["row"].partition(", ")
+        networks.setdefault(f"{name}, profile {row['profile']}", {})[layer] = row["value"]
+    levels = {
+        (name, column): f"{pick(found.values()):.3f}"
+        for name, found in networks.items()
+        for column, pick in (("quietest layer", min), ("loudest", max))
+    }
+    return tables.text_table(levels, "Mean |σ| of a layer after training, from 1")
+
+
+def trained_and_used_with_noise(value: Value) -> Table:
+    """Show what training with noise does to perceptrons, and what the noise does when it is on."""
+    told = {}
+    for kind in ("ReLU", "Sigmoid"):
+        for name in (f"MLP+ {kind}", f"MLPN {kind}"):
+            told[name, "never any noise"] = _three(value, "3", f"MLP {kind}")
+            told[name, "trained with noise, off"] = _three(value, "noise off", name)
+            told[name, "trained with noise, on"] = _three(value, "3", name)
+    return tables.text_table(told, "Accuracy on clean images / under FGSM / under PGD")
+
+
+def _three(value: Value, table: str, name: str) -> str:
+    columns = "clean", "white-box FGSM", "white-box PGD"
+    return " / ".join(f"{value(table, name, column):.3f}" for column in columns)
+
+
+Pairs = dict[tuple[str, str], tuple[float, float]]
+
+
+def by_source(printed: Iterable[Row], another_seed: Iterable[Row]) -> Pairs:
+    """Pair accuracies under transferred attacks, by network and column, of the same profile.
+
+    The first of a pair has the source that shares its targets' seed, the second another.
+    """
+    same = {(row["row"], row["column"], row["profile"]): row["value"] for row in printed}
+    return {
+        (row["row"], row["column"]): (same[place], row["value"])
+        for row in another_seed
+        if (place := (row["row"], row["column"], row["profile"])) in same
+    }
+
+
+def sources(pairs: Pairs) -> Table:
+    """Show accuracies under transferred attacks with both sources."""
+    told = {
+        (name, f"{column}, {seed}"): f"{value:.3f}"
+        for (name, column), pair in pairs.items()
+        for seed, value in zip(("its targets' seed", "its own"), pair, strict=True)
+    }
+    return tables.text_table(told, "Accuracy, by the seed of the attacker's network")
+
+
+def with_and_without_clamp(printed: Iterable[Row], clamped: Iterable[Row]) -> Table:
+    """Show accuracies on CIFAR-10 without the clamp of the published code and with it."""
+    found = {(row["row"], row["column"]): row["value"] for row in (*printed, *clamped)}
+    told = {
+        (name, column + how): f"{found[name + which, column]:.3f}"
+        for name in dict.fromkeys(row.removesuffix(CLAMPED) for row, _ in found)
+        for column in ("clean", "white-box FGSM")
+        for how, which in (("", ""), (", clamped", CLAMPED))
+        if (name + which, column) in found
+    }
+    return tables.text_table(told, "Accuracy without and with the clamp")
