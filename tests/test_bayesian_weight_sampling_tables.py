@@ -27,8 +27,8 @@ from robustnb.results import Row, published
 PAPER = "bayesian-weight-sampling"
 TINY = Protocol(
     "smoke",
-    plain=Training("digits", lr=1e-2, batch_size=32, epochs=2),
-    bayesian=Training("digits", lr=1e-4, batch_size=32, epochs=1),
+    plain=Training("digits", lr=1e-2, batch_size=64, epochs=2),
+    bayesian=Training("digits", lr=1e-4, batch_size=128, epochs=1),
     rho_inits=(-30.0, -3.0),
     lambdas=("0", "1e-2"),
     sources=("FC-10",),

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
+
 from robustnb.models import fully_connected
 from robustnb.papers.bayesian_weight_sampling.measuring import (
     accuracy_of_draws,
@@ -34,7 +36,8 @@ def bayesian(training: Training, rho_init: float, seed: int) -> Piece:
 
 def num_weights(name: str) -> int:
     """Return the number of weights and biases of a network, by which costs go."""
-    return sum(p.numel() for p in fully_connected(name).parameters())
+    with torch.device("meta"):
+        return sum(p.numel() for p in fully_connected(name).parameters())
 
 
 def clean_images(protocol: Protocol) -> dict[str, Images]:
@@ -74,7 +77,10 @@ def passes(network: Piece, images: Mapping[str, Images | Piece]) -> dict[str, Pi
 def draws(
     network: Piece, images: Mapping[str, Images | Piece], sizes: Sequence[int], seed: int
 ) -> dict[str, Piece]:
-    """Measure ensembles of a network's weight draws, other draws on each set of images."""
+    """Measure ensembles of a network's weight draws on each set of images.
+
+    No two sets share draws: those of a set come after those of the sets before it.
+    """
     most = max(sizes)
     cost = most * num_weights(DEFENDER) / 1_000
     return {
