@@ -1,6 +1,7 @@
 """The rows of a paper as a chapter shows them: tables, comparisons, values, curves, intervals."""
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -31,17 +32,21 @@ class Stored:
         self.paper, self.folder, self.by_row = paper, folder, by_row
         self.own = list(rows or ())
 
-    def rows(self, table: str) -> list[Row]:
-        """Return the rows of a table; raise NotMeasured where it has none."""
-        known = (
-            self.own if _of(self.own, table) else results.read_rows(self.paper, folder=self.folder)
-        )
-        found = _of(known, table)
+    def rows(self, *tables: str) -> list[Row]:
+        """Return the rows of tables, one after the other; raise NotMeasured where one has none."""
+        return [row for table in tables for row in self._rows(table)]
+
+    def _rows(self, table: str) -> list[Row]:
+        found = _of(self.own, table) or _of(self._stored, table)
         if not found:
             raise NotMeasured(f"Table {table!r} of {self.paper} is not measured.")
         order = sorted(found, key=lambda row: results.PROFILES.index(row["profile"]), reverse=True)
         best = {row["row"] if self.by_row else "": row["profile"] for row in reversed(order)}
         return [row for row in order if row["profile"] == best[row["row"] if self.by_row else ""]]
+
+    @cached_property
+    def _stored(self) -> list[Row]:
+        return results.read_rows(self.paper, folder=self.folder)
 
     def row(self, table: str, row: str, column: str) -> Row:
         """Return one row; raise NotMeasured where there is none."""

@@ -1,7 +1,7 @@
-"""Figures and tables of the chapter on learned noise, of its networks and of rows."""
+"""Figures and tables of the chapter on learned noise: of its networks, and of rows."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,12 @@ from robustnb.corruptions import CORRUPTIONS, Constants, corrupt
 from robustnb.defenses.noise import GaussianNoise, noise_layers
 from robustnb.drawing import Drawing
 from robustnb.models import predict
-from robustnb.papers.noise_optimization.own_tables import CLAMPED
+from robustnb.papers.noise_optimization.own_tables import CLAMPED, WORST
 from robustnb.randomness import noise_from, seeded
-from robustnb.results import Row
+from robustnb.results import published
 from robustnb.saliency import smooth_grad
+from robustnb.stored import Stored
 from robustnb.tables import Table
-
-Value = Callable[[str, str, str], float]  # of a cell, by table, row and column
 
 
 def one_draw(model: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -60,7 +59,8 @@ def level_maps(networks: Mapping[str, nn.Module]) -> Drawing:
 
 def median_gradients(model: nn.Module, images: Tensor, labels: Tensor) -> list[float]:
     """Return the median size of the gradient in a level, from the first noise layer to the last."""
-    F.cross_entropy(model(images), labels).backward()
+    with noise_from(model, seeded(0)):
+        F.cross_entropy(model(images), labels).backward()
     gradients = (layer.sigma.grad for layer in noise_layers(model))
     return [each.abs().median().item() for each in gradients if each is not None]
 
@@ -120,13 +120,40 @@ def saliency(networks: Mapping[str, nn.Module], images: Tensor, labels: Tensor) 
     )
 
 
-# Tables made of rows.
+# Figures and tables of rows.
 
 
-def last_levels(rows: Iterable[Row]) -> Table:
-    """Show the quietest and the loudest layer of each network after training, from "sigma"."""
+def levels_by_epoch(stored: Stored, name: str) -> Drawing:
+    """Draw the mean |sigma| of each of three layers over the epochs."""
+    profile = stored.row("sigma", f"{name}, layer 1", "epoch 0")["profile"]
+    return stored.curve(
+        *("sigma", f"Mean noise level, {name}", "epoch", "mean |σ|"),
+        lines={f"layer {k} ({profile})": f"{name}, layer {k}" for k in (1, 2, 3)},
+        over="column",
+        unit="",
+        most=10,
+    )
+
+
+def losses_by_epoch(stored: Stored) -> Drawing:
+    """Draw the training loss of the three ReLU networks over the epochs (Figure 3)."""
+    profile = stored.row("convergence", "MLP ReLU", "epoch 1")["profile"]
+    names = [f"{network} ReLU" for network in ("MLP", "MLP+", "MLPN")]
+    return stored.curve(
+        "convergence",
+        "Training loss of the ReLU networks",
+        *("epoch", "training loss (nats)"),
+        lines={f"{name} ({profile})": name for name in names},
+        over="column",
+        unit=" nats",
+        most=10,
+    )
+
+
+def last_levels(stored: Stored) -> Table:
+    """Show the quietest and the loudest layer of each network after training."""
     networks: dict[str, dict[str, float]] = {}
-    for row in rows:  # the last epoch comes last
+    for row in stored.rows("sigma"):  # the last epoch comes last
         name, _, layer = row["row"].partition(", ")
         networks.setdefault(f"{name}, profile {row['profile']}", {})[layer] = row["value"]
     levels = {
@@ -137,34 +164,48 @@ def last_levels(rows: Iterable[Row]) -> Table:
     return tables.text_table(levels, "Mean |σ| of a layer after training, from 1")
 
 
-def trained_and_used_with_noise(value: Value) -> Table:
+def worst_cases(stored: Stored) -> Table:
+    """Show the accuracy at the worst of all attacks, and its 95% interval over images."""
+    ends = {}
+    for row in stored.rows("worst case"):
+        if row["column"] == WORST:
+            name = f"{row['row']} ({row['profile']})"
+            low, high = stored.interval("worst case", row["row"], WORST)
+            ends[name, "worst of four"] = f"{row['value']:.3f}"
+            ends[name, "95% interval"] = f"{low:.3f} to {high:.3f}"
+    title = "Accuracy at the worst of all four, per image, and its interval over images"
+    return tables.text_table(ends, title)
+
+
+def trained_and_used_with_noise(stored: Stored) -> Table:
     """Show what training with noise does to perceptrons, and what the noise does when it is on."""
     told = {}
     for kind in ("ReLU", "Sigmoid"):
         for name in (f"MLP+ {kind}", f"MLPN {kind}"):
-            told[name, "never any noise"] = _three(value, "3", f"MLP {kind}")
-            told[name, "trained with noise, off"] = _three(value, "noise off", name)
-            told[name, "trained with noise, on"] = _three(value, "3", name)
+            told[name, "never any noise"] = _three(stored, "3", f"MLP {kind}")
+            told[name, "trained with noise, off"] = _three(stored, "noise off", name)
+            told[name, "trained with noise, on"] = _three(stored, "3", name)
     return tables.text_table(told, "Accuracy on clean images / under FGSM / under PGD")
 
 
-def _three(value: Value, table: str, name: str) -> str:
+def _three(stored: Stored, table: str, name: str) -> str:
     columns = "clean", "white-box FGSM", "white-box PGD"
-    return " / ".join(f"{value(table, name, column):.3f}" for column in columns)
+    return " / ".join(f"{stored.value(table, name, column):.3f}" for column in columns)
 
 
 Pairs = dict[tuple[str, str], tuple[float, float]]
 
 
-def by_source(printed: Iterable[Row], another_seed: Iterable[Row]) -> Pairs:
+def by_source(stored: Stored) -> Pairs:
     """Pair accuracies under transferred attacks, by network and column, of the same profile.
 
     The first of a pair has the source that shares its targets' seed, the second another.
     """
+    printed = stored.rows(*dict.fromkeys(cell["table"] for cell in published(stored.paper)))
     same = {(row["row"], row["column"], row["profile"]): row["value"] for row in printed}
     return {
         (row["row"], row["column"]): (same[place], row["value"])
-        for row in another_seed
+        for row in stored.rows("another seed")
         if (place := (row["row"], row["column"], row["profile"])) in same
     }
 
@@ -179,12 +220,20 @@ def sources(pairs: Pairs) -> Table:
     return tables.text_table(told, "Accuracy, by the seed of the attacker's network")
 
 
-def with_and_without_clamp(printed: Iterable[Row], clamped: Iterable[Row]) -> Table:
+def as_coded(stored: Stored) -> Table:
+    """Show what perceptrons score that are trained or measured as the published code does it."""
+    rows = [row for row in stored.rows("published code") if CLAMPED not in row["row"]]
+    named = [row | {"row": f"{row['row']} ({row['profile']})"} for row in rows]
+    return tables.measured_table(named, "published code", "Accuracy by what the code does")
+
+
+def with_and_without_clamp(stored: Stored) -> Table:
     """Show accuracies on CIFAR-10 without the clamp of the published code and with it."""
-    found = {(row["row"], row["column"]): row["value"] for row in (*printed, *clamped)}
+    rows = stored.rows("5", "published code")
+    found = {(row["row"], row["column"]): row["value"] for row in rows}
     told = {
         (name, column + how): f"{found[name + which, column]:.3f}"
-        for name in dict.fromkeys(row.removesuffix(CLAMPED) for row, _ in found)
+        for name in dict.fromkeys(row["row"] for row in stored.rows("5"))
         for column in ("clean", "white-box FGSM")
         for how, which in (("", ""), (", clamped", CLAMPED))
         if (name + which, column) in found

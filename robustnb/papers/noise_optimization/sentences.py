@@ -1,29 +1,34 @@
 """What the chapter on learned noise says of its rows, with the numbers of these rows."""
 
-from collections.abc import Callable, Iterable
-
 from robustnb.papers.noise_optimization.figures import Pairs
-from robustnb.results import Row
+from robustnb.results import read_rows
+from robustnb.stored import Stored
 
-Value = Callable[[str, str, str], float]  # of a cell, by table, row and column
 
-
-def what_is_shown(profile: str, rows: Iterable[Row]) -> str:
+def what_is_shown(profile: str, stored: Stored) -> str:
     """Tell at which profile a page trained, and of which profiles and data sets it shows rows."""
     data: dict[str, set[str]] = {}
-    for row in rows:
+    for row in stored.own or read_rows(stored.paper, folder=stored.folder):
         data.setdefault(row["profile"], set()).add(row["dataset"])
     told = (f"rows of profile {name} ({', '.join(sorted(found))})" for name, found in data.items())
     return f"This page trained at profile {profile}; tables and verdicts show {', '.join(told)}."
 
 
-def last_losses(rows: Iterable[Row], network: str) -> str:
+def last_levels(stored: Stored, network: str) -> str:
+    """Tell the mean |sigma| of each layer after the last epoch, of networks so called."""
+    last = {row["row"]: row for row in stored.rows("sigma") if row["row"].startswith(network)}
+    told = (f"{name} ({row['profile']}) {row['value']:.3f}" for name, row in last.items())
+    return f"The mean level began at 1 and ended at: {', '.join(told)}."
+
+
+def last_losses(stored: Stored, network: str) -> str:
     """Tell the training losses of a network and its noisy variants after the last epoch.
 
     And, where there are 20 classes, what a loss of log 20 means.
     """
-    last = {row["row"]: row for row in rows if row["row"].startswith(network)}
-    told = "; ".join(f"{name} {row['value']:.2f}" for name, row in last.items())
+    rows = (row for row in stored.rows("convergence") if row["row"].startswith(network))
+    last = {row["row"]: row for row in rows}
+    told = "; ".join(f"{n} ({row['profile']}) {row['value']:.2f}" for n, row in last.items())
     few = any(row["dataset"] == "tiny-imagenet-20" for row in last.values())
     return f"Training loss of these ResNets after the last epoch, in nats: {told}." + (
         " Guessing among 20 classes costs log 20 = 3.00: a network that ends near it or above has "
@@ -32,34 +37,32 @@ def last_losses(rows: Iterable[Row], network: str) -> str:
     )
 
 
-def left_by_lbfgs(value: Value) -> str:
+def left_by_lbfgs(stored: Stored) -> str:
     """Tell what L-BFGS leaves of the noisy perceptrons with their noise and without."""
-    where = {"with its noise": "3", "without": "noise off"}
-    told = (
-        f"{name} "
-        + " and ".join(
-            f"{value(table, name, 'white-box L-BFGS'):.3f} {how}" for how, table in where.items()
-        )
-        for name in ("MLP+ ReLU", "MLP+ Sigmoid", "MLPN ReLU", "MLPN Sigmoid")
-    )
+    told = []
+    for name in ("MLP+ ReLU", "MLP+ Sigmoid", "MLPN ReLU", "MLPN Sigmoid"):
+        on, off = (stored.value(table, name, "white-box L-BFGS") for table in ("3", "noise off"))
+        told.append(f"{name} {on:.3f} with its noise and {off:.3f} without")
     return f"What L-BFGS leaves of the noisy networks: {'; '.join(told)}."
 
 
-def added_by_noise(value: Value) -> str:
+def added_by_noise(stored: Stored) -> str:
     """Tell what learned noise adds under attack, by the gradient of one pass and averaged."""
     told = []
     for kind in ("ReLU", "Sigmoid"):
-        for column in ("white-box FGSM", "white-box PGD"):
-            one, averaged = (
-                100 * (value(table, f"MLPN {kind}", column) - value(table, f"MLP {kind}", column))
-                for table in ("3", "EOT")
-            )
-            attack = column.removeprefix("white-box ")
+        for attack in ("FGSM", "PGD"):
+            one, averaged = (_added(stored, table, kind, attack) for table in ("3", "EOT"))
             told.append(f"{attack} on {kind} {one:+.1f} and {averaged:+.1f}")
     return (
         "What learned noise adds to the accuracy of the perceptron, in points, with one pass a "
         f"gradient and averaged (on fewer images): {'; '.join(told)}."
     )
+
+
+def _added(stored: Stored, table: str, kind: str, attack: str) -> float:
+    column = f"white-box {attack}"
+    noisy, plain = (stored.value(table, f"{net} {kind}", column) for net in ("MLPN", "MLP"))
+    return 100 * (noisy - plain)
 
 
 def changed_by_source(pairs: Pairs) -> str:
