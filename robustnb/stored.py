@@ -121,10 +121,13 @@ class Stored:
         return plots.curves(title, some, drawn, xlabel, ylabel, unit)
 
     def where(self, table: str) -> str:
-        """Say at which profiles and on which data a table was measured."""
+        """Say at which profiles, on which data and with how many seeds a table was measured."""
         found = self.rows(table)
         profiles, data = (dict.fromkeys(row[k] for row in found) for k in ("profile", "dataset"))
-        return f"profile {' and '.join(profiles)}, {' and '.join(data)}"
+        numbers = sorted({len(row["seeds"]) for row in found})
+        seeds = " to ".join(f"{n}" for n in dict.fromkeys((numbers[0], numbers[-1])))
+        noun = "seed" if numbers[-1] == 1 else "seeds"
+        return f"profile {' and '.join(profiles)}, {' and '.join(data)}, {seeds} {noun}"
 
     def _caption(self, table: str, title: str) -> str:
         return f"{title}; {self.where(table)}"

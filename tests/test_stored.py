@@ -50,14 +50,14 @@ def test_a_table_is_shown_at_its_most_thorough_profile(book: Path) -> None:
     stored = Stored(PAPER, folder=book)
     assert values(stored.rows("ours")) == {("a", "x"): 20.0, ("a", "y"): 22.0}
     assert values(stored.rows("laptop's")) == {("a", "x"): 7.0}
-    assert stored.where("ours") == "profile paper, mnist"
+    assert stored.where("ours") == "profile paper, mnist, 2 seeds"
 
 
 def test_or_each_row_at_its_own_and_its_name_says_which(book: Path) -> None:
     stored = Stored(PAPER, by_row=True, folder=book)
     expected = {("a", "x"): 20.0, ("a", "y"): 22.0, ("b", "x"): 5.5}
     assert values(stored.rows("ours")) == expected
-    assert stored.where("ours") == "profile paper and laptop, mnist"
+    assert stored.where("ours") == "profile paper and laptop, mnist, 2 seeds"
     shown = repr(stored.table("ours", "Ours"))
     assert "a (paper), x: 20.00 ± 14.14" in shown
     assert "b (laptop), x: 5.50 ± 0.71" in shown
@@ -70,6 +70,11 @@ def test_own_rows_are_shown_where_they_are_handed_in(book: Path) -> None:
     assert stored.value("1", "R0", "accuracy") == 1.0
     assert "R0, accuracy" not in repr(stored.table("ours", "Ours"))
     assert values(stored.rows("laptop's")) == {("a", "x"): 7.0}
+
+
+def test_a_caption_tells_the_fewest_and_the_most_seeds(book: Path) -> None:
+    own = [made("two", "a", "x", [1.0], "smoke"), made("two", "b", "x", [1.0] * 3, "smoke")]
+    assert Stored(PAPER, own, folder=book).where("two") == "profile smoke, mnist, 1 to 3 seeds"
 
 
 def test_cells_have_value_seeds_and_interval(book: Path) -> None:
@@ -97,7 +102,7 @@ def test_a_row_and_a_column_have_their_cells_by_name(book: Path) -> None:
 def test_a_printed_table_stands_beside_ours(book: Path) -> None:
     stored = Stored(PAPER, folder=book)
     percent = repr(stored.comparison("1", "everything"))
-    assert percent.startswith("Table 1: everything; profile paper, mnist")
+    assert percent.startswith("Table 1: everything; profile paper, mnist, 1 seed")
     cells = {cell["unit"] for cell in published(PAPER, "1")}
     assert len(cells) > 1
     html = stored.comparison("1", "accuracy", unit="%").html

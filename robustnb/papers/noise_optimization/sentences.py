@@ -11,7 +11,9 @@ def what_is_shown(profile: str, stored: Stored) -> str:
     for row in stored.own or read_rows(stored.paper, folder=stored.folder):
         data.setdefault(row["profile"], set()).add(row["dataset"])
     told = (f"rows of profile {name} ({', '.join(sorted(found))})" for name, found in data.items())
-    return f"This page trained at profile {profile}; tables and verdicts show {', '.join(told)}."
+    rest = "; of tables that these lack, the stored rows" if stored.own else ""
+    shown = f"tables and verdicts show {', '.join(told)}{rest}"
+    return f"This page trained at profile {profile}; {shown}."
 
 
 def last_levels(stored: Stored, network: str) -> str:
@@ -30,7 +32,7 @@ def last_losses(stored: Stored, network: str) -> str:
     last = {row["row"]: row for row in rows}
     told = "; ".join(f"{n} ({row['profile']}) {row['value']:.2f}" for n, row in last.items())
     few = any(row["dataset"] == "tiny-imagenet-20" for row in last.values())
-    return f"Training loss of these ResNets after the last epoch, in nats: {told}." + (
+    return f"Training loss of these ResNets after the last epoch, in nats: {told or 'not run'}." + (
         " Guessing among 20 classes costs log 20 = 3.00: a network that ends near it or above has "
         "learned nothing. No attack harms it, since it always says the same; that is no "
         "robustness." * few
