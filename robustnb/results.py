@@ -109,18 +109,6 @@ def read_rows(paper: str, profile: str | None = None, folder: Path = BOOK) -> li
     return [row for row in rows if profile in (None, row["profile"])]
 
 
-def most_thorough(paper: str, table: str | None = None, folder: Path = BOOK) -> list[Row]:
-    """Return the stored rows of `paper` at the most thorough profile that has any, [] if none.
-
-    Of one table, if it is named; another table may then be there at another profile.
-    """
-    for profile in reversed(PROFILES):
-        rows = read_rows(paper, profile, folder)
-        if found := [row for row in rows if table in (None, row["table"])]:
-            return found
-    return []
-
-
 def papers(folder: Path = BOOK) -> list[str]:
     """Return the keys of the papers that have published cells."""
     return list(dict.fromkeys(cell["paper"] for cell in _cells(folder)))

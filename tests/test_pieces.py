@@ -68,6 +68,10 @@ def add(folder, one, others):
     return measure(folder, (one + sum(others)) // 10)
 
 
+def attacked(folder, attack):
+    return measure(folder, attack())
+
+
 def threads():
     return torch.get_num_threads()
 
@@ -192,6 +196,33 @@ def test_changed_code_is_run_and_changed_words_are_not(
     path.write_text(path.read_text().replace(old, new))
     run(measurements(laboratory, 1))
     assert calls(laboratory) == ([1, 1] if anew else [1])
+
+
+def test_the_code_of_an_attack_among_the_arguments_counts(laboratory: Path) -> None:
+    for factor, times in ((2, 1), (3, 2)):
+        (laboratory / "laboratory" / "attack.py").write_text(
+            "from dataclasses import dataclass\n\n\n@dataclass(frozen=True)\nclass Attack:\n"
+            f"    eps: float\n\n    def __call__(self):\n        return {factor} * self.eps\n"
+        )
+        module = work()
+        attack = importlib.import_module("laboratory.attack").Attack(5)
+        assert result(Piece(module.attacked, (str(laboratory), attack))) == 10 * factor * 5
+        assert len(calls(laboratory)) == times
+
+
+def test_results_of_a_notebook_s_own_functions_are_refused_in_one_sentence() -> None:
+    def own() -> None: ...
+
+    own.__module__ = "__main__"
+    with pytest.raises(ValueError, match=r"own is defined in a notebook or a script: results are"):
+        key(Piece(own, ()))
+
+
+def test_another_device_is_another_piece(laboratory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (piece,) = measurements(laboratory, 1)
+    on_cpu = key(piece)
+    monkeypatch.setenv("ROBUSTNB_DEVICE", "cuda")
+    assert key(piece) != on_cpu
 
 
 def test_other_data_under_the_same_name_are_other_pieces(

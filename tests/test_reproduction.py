@@ -167,8 +167,10 @@ def test_nothing_measured_is_counted_as_nothing(book: Path) -> None:
     for paper in counted:
         assert paper["decided"] == nothing
         assert all(table["measured"] == nothing for table in paper["tables"])
-    assert sum(table["published"] for paper in counted for table in paper["tables"]) == 678
-    assert sum(paper["claims"] for paper in counted) == 39
+    for paper in counted:
+        tables = sum(table["published"] for table in paper["tables"])
+        assert tables == len(published(paper["paper"]))
+        assert paper["claims"] == len(claims(paper["paper"]))
 
 
 def test_measured_cells_and_decided_claims_are_counted_by_profile(book: Path) -> None:

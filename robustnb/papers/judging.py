@@ -65,7 +65,7 @@ def judge(
 
 
 def worst_case(judged: Sequence[Judged]) -> float:
-    """Return the share that is left to an attacker who has several attacks.
+    """Return the network's accuracy against an attacker who has several attacks.
 
     The attacker takes for each image the attack that did best in the rehearsal, or else one attack
     for all images, if that leaves less.

@@ -17,8 +17,9 @@ from joblib import Memory, Parallel, delayed
 from tqdm.auto import tqdm
 
 from robustnb.data import load
+from robustnb.devices import device
 from robustnb.files import cache_folder
-from robustnb.papers.code_digest import code_digest
+from robustnb.papers.code_digest import code_of
 
 
 @dataclass(frozen=True)
@@ -137,21 +138,21 @@ def is_kept(piece: Piece) -> bool:
 
 
 def key(piece: Piece) -> str:
-    """Return what a result is kept under: a digest of function, code, data and arguments."""
+    """Return a digest of function, arguments, code, data and device: what a result is kept under."""
     # Another folder may hold other data under the same name.
-    return _key(piece, os.environ.get("ROBUSTNB_DATA"))
+    return _key(piece, os.environ.get("ROBUSTNB_DATA"), str(device()))
 
 
 @cache
-def _key(piece: Piece, data_folder: str | None) -> str:
+def _key(piece: Piece, data_folder: str | None, where: str) -> str:
     function = piece.function
-    named = (function.__module__, function.__qualname__, code_digest(function.__module__))
+    named = (function.__module__, function.__qualname__, code_of(function), where)
     text = repr((*named, _identified(piece.arguments, data_folder)))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _identified(value: Any, data_folder: str | None) -> Any:
-    """Return what stands for an argument in a key: a key for a piece, a digest for a data set."""
+    """Return what stands for an argument in a key: a piece's key, an attack's code and fields."""
     if isinstance(value, Piece):
         return key(value)
     if isinstance(value, tuple):
@@ -161,12 +162,13 @@ def _identified(value: Any, data_folder: str | None) -> Any:
     inside = {f.name: _identified(getattr(value, f.name), data_folder) for f in fields(value)}
     if "dataset" in inside:
         inside["digest"] = _data_digest(inside["dataset"], data_folder)
-    return type(value).__qualname__, inside
+    return type(value).__qualname__, code_of(type(value)), inside
 
 
 @cache
 def _data_digest(dataset: str, _: str | None) -> str:
-    return load(dataset).digest
+    found = load(dataset, "as_published")
+    return f"{found.digest}, {len(found.splits['train'])} for training"
 
 
 def _kept() -> Any:

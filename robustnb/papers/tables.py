@@ -78,16 +78,18 @@ def _parts(
     known: Mapping[str, Table], protocol: HasProfile, seeds: Sequence[int], tables: list[str] | None
 ) -> list[tuple[str, int, Part]]:
     """Return table, seed and part of all that is to be measured, seed by seed."""
-    wanted = known if tables is None else tables
-    found = [(n, s, part) for s in seeds for n in known for part in known[n](protocol, s)]
-    there = dict.fromkeys(name for name, _, _ in found)
+
+    def parts(name: str) -> list[tuple[int, Part]]:
+        return [(seed, part) for seed in seeds for part in known[name](protocol, seed)]
+
+    wanted = {name: parts(name) for name in known if tables is None or name in tables}
     for name in tables or ():
-        if name not in there:
+        if not wanted.get(name):
             raise ValueError(
                 f"{name!r} is no table at profile {protocol.profile}: "
-                f"accepted are {', '.join(there)}."
+                f"accepted are {', '.join(filter(parts, known))}."
             )
-    return [each for each in found if each[0] in wanted]
+    return [(name, s, part) for s in seeds for name in wanted for n, part in wanted[name] if n == s]
 
 
 def _rows(

@@ -164,7 +164,9 @@ def under_noise(
     networks: Networks, image: Tensor, label: int, classes: Sequence[str], std: float
 ) -> Drawing:
     """Draw an image (1, C, H, W) under noise of `std` (0 to 255), and what each network says."""
-    seen = image + std / 255 * torch.randn(image.shape, generator=seeded(0))
+    seen = image + std / 255 * torch.randn(
+        image.shape, generator=seeded(0, image.device), device=image.device
+    )
     beliefs = {name: predict(model, seen).softmax(1)[0] for name, model in networks.items()}
     return plots.answers(seen[0].clamp(0, 1), beliefs, classes, classes[label])
 

@@ -59,7 +59,7 @@ def level_maps(networks: Mapping[str, nn.Module]) -> Drawing:
 
 def median_gradients(model: nn.Module, images: Tensor, labels: Tensor) -> list[float]:
     """Return the median size of the gradient in a level, from the first noise layer to the last."""
-    with noise_from(model, seeded(0)):
+    with noise_from(model, seeded(0, images.device)):
         F.cross_entropy(model(images), labels).backward()
     gradients = (layer.sigma.grad for layer in noise_layers(model))
     return [each.abs().median().item() for each in gradients if each is not None]
@@ -90,8 +90,8 @@ def _answer(
     scaled = copy.deepcopy(model)
     for layer in noise_layers(scaled):
         layer.sigma.data *= times
-    attacked = FGSM(eps)(scaled, image, label, seeded(1))
-    with noise_from(scaled, seeded(0)):
+    attacked = FGSM(eps)(scaled, image, label, seeded(1, image.device))
+    with noise_from(scaled, seeded(0, image.device)):
         passes = [predict(scaled, attacked).softmax(1) for _ in range(50)]
     return attacked[0], torch.stack(passes).mean(0)[0]
 
@@ -100,7 +100,10 @@ def corruptions(image: Tensor, constants: Constants) -> Drawing:
     """Draw each corruption of an image (1, C, H, W) at its five severities."""
     severities = range(1, 6)
     return plots.images(
-        [[corrupt(n, image, s, seeded(0), constants)[0] for s in severities] for n in CORRUPTIONS],
+        [
+            [corrupt(n, image, s, seeded(0, image.device), constants)[0] for s in severities]
+            for n in CORRUPTIONS
+        ],
         [[f"{n}\n{s}" if s == 1 else f"{s}" for s in severities] for n in CORRUPTIONS],
     )
 
@@ -108,7 +111,7 @@ def corruptions(image: Tensor, constants: Constants) -> Drawing:
 def saliency(networks: Mapping[str, nn.Module], images: Tensor, labels: Tensor) -> Drawing:
     """Draw images, and below them where each network looks (eq. 8)."""
     maps = {
-        name: smooth_grad(model, images, labels, generator=seeded(0))
+        name: smooth_grad(model, images, labels, generator=seeded(0, images.device))
         for name, model in networks.items()
     }
     words = [[name.replace(" ", "\n")] * len(images) for name in maps]
@@ -201,7 +204,9 @@ def by_source(stored: Stored) -> Pairs:
 
     The first of a pair has the source that shares its targets' seed, the second another.
     """
-    printed = stored.rows(*dict.fromkeys(cell["table"] for cell in published(stored.paper)))
+    printed = stored.rows(
+        *dict.fromkeys(cell["table"] for cell in published(stored.paper, folder=stored.folder))
+    )
     same = {(row["row"], row["column"], row["profile"]): row["value"] for row in printed}
     return {
         (row["row"], row["column"]): (same[place], row["value"])

@@ -116,7 +116,7 @@ def _judged(
 def _worst(
     study: Study, target: Network, column: str, attacks: dict[str, PGD | Square]
 ) -> Callable[[tuple[Judged, ...]], Iterator[Cell]]:
-    """Return what makes a cell of what attacks have left."""
+    """Return the function that makes the cell of a worst case."""
     fields = {name: asdict(attack) for name, attack in attacks.items()}
     settings = target.settings | {"attacks": fields, "source": study.surrogate}
 
