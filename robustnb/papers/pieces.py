@@ -138,7 +138,7 @@ def is_kept(piece: Piece) -> bool:
 
 
 def key(piece: Piece) -> str:
-    """Return a digest of function, arguments, code, data and device: what a result is kept under."""
+    """Return a digest of function, arguments, code, data and device, to keep a result under."""
     # Another folder may hold other data under the same name.
     return _key(piece, os.environ.get("ROBUSTNB_DATA"), str(device()))
 
