@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robustnb.attacks.gradient import PGD
 from robustnb.data import load
 from robustnb.defenses.bayesian import mean_network
-from robustnb.papers.bayesian_weight_sampling import steps
+from robustnb.papers.bayesian_weight_sampling import parts
 from robustnb.papers.bayesian_weight_sampling.control_tables import AS_CHOSEN
 from robustnb.papers.bayesian_weight_sampling.measuring import accuracy_of_draws, perturb
 from robustnb.papers.bayesian_weight_sampling.protocols import PROTOCOLS, Protocol
@@ -76,18 +76,18 @@ def seed_0(cells: dict[Key, Row], *names: str) -> float:
 
 
 def plain_network(strength: str) -> nn.Module:
-    model: nn.Module = result(steps.plain(TINY.plain, "FC-100-100-10", strength, 0)).model
+    model: nn.Module = result(parts.plain(TINY.plain, "FC-100-100-10", strength, 0)).model
     return model
 
 
 def bayesian_network(rho_init: float) -> nn.Module:
-    model: nn.Module = result(steps.bayesian(TINY.bayesian, rho_init, 0)).model
+    model: nn.Module = result(parts.bayesian(TINY.bayesian, rho_init, 0)).model
     return model
 
 
 @cache
 def perturbed_images(name: str) -> Tensor:
-    images: Tensor = result(steps.perturbation_sets(TINY, 0)[name]).images
+    images: Tensor = result(parts.perturbation_sets(TINY, 0)[name]).images
     return images
 
 
@@ -185,7 +185,7 @@ def test_perturbed_images_fool_their_own_network_and_spare_lost_ones(
     cells: dict[Key, Row],
 ) -> None:
     clean, labels = load("digits").split("test", 40)
-    for name, source in steps.sources(TINY, 0).items():
+    for name, source in parts.sources(TINY, 0).items():
         trained, made = result(source).model, perturbed_images(name)
         assert seed_0(cells, "distortion", name, "accuracy") == 0
         assert percent_right(trained(made), labels) == 0

@@ -16,7 +16,7 @@ from robustnb.papers.bayesian_weight_sampling.protocols import PROTOCOLS as BAYE
 from robustnb.papers.noise_optimization import training as noise_training
 from robustnb.papers.noise_optimization.protocols import PROTOCOLS as NOISE
 from robustnb.papers.pieces import Piece, result
-from robustnb.papers.stochastic_lwta.own_tables import trained
+from robustnb.papers.stochastic_lwta.parts import trained
 from robustnb.papers.stochastic_lwta.protocols import LWTA, TUNED
 from robustnb.papers.stochastic_lwta.protocols import PROTOCOLS as BLOCKS
 

@@ -19,7 +19,8 @@ from robustnb.models import predict
 from robustnb.papers.pieces import Piece, key, pieces_in, result
 from robustnb.papers.stochastic_lwta.attacks import Elsewhere, described
 from robustnb.papers.stochastic_lwta.measuring import Answers, noise_off
-from robustnb.papers.stochastic_lwta.own_tables import RADII, histogram, sureness, trained
+from robustnb.papers.stochastic_lwta.own_tables import RADII, confidence_cells, histogram
+from robustnb.papers.stochastic_lwta.parts import trained
 from robustnb.papers.stochastic_lwta.protocols import (
     LWTA,
     MIXED,
@@ -247,7 +248,7 @@ def test_the_calibration_of_hand_made_answers() -> None:
     probabilities[0, 0], probabilities[0, 1] = 0.8, 0.2
     probabilities[1, 2], probabilities[1, 3], probabilities[1, 4] = 0.4, 0.3, 0.3
     found = Answers(probabilities, torch.tensor([0, 9]))
-    assert {cell.column: cell.value for cell in sureness("net", on_digits, found)} == {
+    assert {cell.column: cell.value for cell in confidence_cells("net", on_digits, found)} == {
         "ECE": pytest.approx((0.2 + 0.4) / 2),
         "mean probability of the answer": pytest.approx(0.6),
         "mean probability of a class": pytest.approx(0.1),

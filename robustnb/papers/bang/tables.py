@@ -19,8 +19,7 @@ from robustnb.papers.bang.own_tables import (
     random_noise,
     worst_cases,
 )
-from robustnb.papers.bang.protocols import Network, Protocol, Study
-from robustnb.papers.bang.shared import (
+from robustnb.papers.bang.parts import (
     PERCENT,
     PIXELS,
     PRINTED,
@@ -29,6 +28,7 @@ from robustnb.papers.bang.shared import (
     searched,
     trained,
 )
+from robustnb.papers.bang.protocols import Network, Protocol, Study
 from robustnb.papers.pieces import Piece
 from robustnb.papers.tables import Cell, Part, measure_tables
 

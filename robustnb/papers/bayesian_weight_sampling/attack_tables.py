@@ -28,8 +28,7 @@ from robustnb.papers.bayesian_weight_sampling.measuring import (
     perturb,
 )
 from robustnb.papers.bayesian_weight_sampling.other_sources import train_source
-from robustnb.papers.bayesian_weight_sampling.protocols import Protocol
-from robustnb.papers.bayesian_weight_sampling.steps import (
+from robustnb.papers.bayesian_weight_sampling.parts import (
     bayesian,
     bayesian_name,
     drawn_settings,
@@ -40,6 +39,7 @@ from robustnb.papers.bayesian_weight_sampling.steps import (
     plain,
     standard_name,
 )
+from robustnb.papers.bayesian_weight_sampling.protocols import Protocol
 from robustnb.papers.bayesian_weight_sampling.training import DEFENDER
 from robustnb.papers.images import Images
 from robustnb.papers.judging import worst_case as worst_of

@@ -5,12 +5,12 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from robustnb.papers.bayesian_weight_sampling.protocols import Protocol
-from robustnb.papers.bayesian_weight_sampling.steps import (
+from robustnb.papers.bayesian_weight_sampling.parts import (
     Evaluation,
     clean_images,
     images_to_perturb,
 )
+from robustnb.papers.bayesian_weight_sampling.protocols import Protocol
 from robustnb.papers.images import Images
 from robustnb.papers.tables import Cell
 

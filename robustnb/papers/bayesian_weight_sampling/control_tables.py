@@ -17,13 +17,7 @@ from robustnb.papers.bayesian_weight_sampling.cells import (
 )
 from robustnb.papers.bayesian_weight_sampling.controls import Control, train_from_means
 from robustnb.papers.bayesian_weight_sampling.measuring import at_means
-from robustnb.papers.bayesian_weight_sampling.protocols import TABLE_RHO_INIT, Protocol
-from robustnb.papers.bayesian_weight_sampling.readings import (
-    Reading,
-    rho_of_variance,
-    train_reading,
-)
-from robustnb.papers.bayesian_weight_sampling.steps import (
+from robustnb.papers.bayesian_weight_sampling.parts import (
     Evaluation,
     bayesian,
     bayesian_network,
@@ -33,6 +27,12 @@ from robustnb.papers.bayesian_weight_sampling.steps import (
     num_weights,
     plain,
     standard_networks,
+)
+from robustnb.papers.bayesian_weight_sampling.protocols import TABLE_RHO_INIT, Protocol
+from robustnb.papers.bayesian_weight_sampling.readings import (
+    Reading,
+    rho_of_variance,
+    train_reading,
 )
 from robustnb.papers.bayesian_weight_sampling.training import DEFENDER, Training
 from robustnb.papers.images import Images

@@ -7,8 +7,8 @@ from robustnb import plots, results
 from robustnb.drawing import Drawing
 from robustnb.papers.bayesian_weight_sampling import margins
 from robustnb.papers.bayesian_weight_sampling.control_tables import mean_weights
+from robustnb.papers.bayesian_weight_sampling.parts import bayesian_name
 from robustnb.papers.bayesian_weight_sampling.protocols import Protocol
-from robustnb.papers.bayesian_weight_sampling.steps import bayesian_name
 from robustnb.plots.canvas import BLUE, VERMILION, WIDTH, add_legend, new_axes, with_spread
 from robustnb.plots.lines import Series, curves_alt, draw_line, new_chart
 from robustnb.results import Row

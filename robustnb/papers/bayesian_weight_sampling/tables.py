@@ -26,8 +26,7 @@ from robustnb.papers.bayesian_weight_sampling.measuring import (
     accuracy_of_pass,
     mean_distortion,
 )
-from robustnb.papers.bayesian_weight_sampling.protocols import TABLE_RHO_INIT, Protocol
-from robustnb.papers.bayesian_weight_sampling.steps import (
+from robustnb.papers.bayesian_weight_sampling.parts import (
     bayesian_network,
     bayesian_networks,
     ensemble_of,
@@ -36,6 +35,7 @@ from robustnb.papers.bayesian_weight_sampling.steps import (
     sources,
     standard_networks,
 )
+from robustnb.papers.bayesian_weight_sampling.protocols import TABLE_RHO_INIT, Protocol
 from robustnb.papers.pieces import Piece
 from robustnb.papers.tables import Cell, Part, measure_tables
 

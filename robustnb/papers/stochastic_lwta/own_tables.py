@@ -1,14 +1,14 @@
 """Tables about the networks themselves: how sure they are, how slow, how they were trained."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import fmean
-from typing import Any
 
 from robustnb.metrics import expected_calibration_error, reliability
 from robustnb.papers.images import Images
 from robustnb.papers.pieces import Piece
-from robustnb.papers.stochastic_lwta.measuring import Answers, Certified, answers, certificates
+from robustnb.papers.stochastic_lwta.measuring import Answers, Certified, certificates
+from robustnb.papers.stochastic_lwta.parts import MakeCell, answered, cell_of, trained
 from robustnb.papers.stochastic_lwta.protocols import (
     LWTA,
     MIXED_NOISE,
@@ -21,33 +21,10 @@ from robustnb.papers.stochastic_lwta.protocols import (
     Protocol,
 )
 from robustnb.papers.stochastic_lwta.timing import milliseconds
-from robustnb.papers.stochastic_lwta.training import SPLITS, Trained, train
+from robustnb.papers.stochastic_lwta.training import SPLITS, Trained
 from robustnb.papers.tables import Cell, Part
 
 RADII = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)  # of certificates, in L2
-
-MakeCell = Callable[..., Cell]  # takes row, column, value and unit
-
-
-def trained(protocol: Protocol, name: str, seed: int) -> Piece:
-    """Return the training of the network `name`."""
-    training, network = protocol.training_of(name), NETWORKS[name]
-    attacks = protocol.training_attacks
-    passes = 1 + attacks.pgd.steps * (1 if network.always else 0.2)
-    cost = training.epochs * training.num_images * passes * (2 if network.winners else 1)
-    return Piece(train, (training, network, attacks.of(network), seed), cost)
-
-
-def answered(protocol: Protocol, name: str, seed: int) -> Piece:
-    """Return what the network `name` answers to clean test images."""
-    images = protocol.images(protocol.strength.num_images)
-    return Piece(answers, (trained(protocol, name, seed), images, seed))
-
-
-def cell_of(protocol: Protocol, name: str, more: Mapping[str, Any] | None = None) -> MakeCell:
-    """Return what makes a cell about the network `name`, with `more` settings."""
-    settings = {**protocol.settings_of(name), **(more or {})}
-    return partial(Cell, dataset=protocol.training.dataset, settings=settings)
 
 
 def confidence(protocol: Protocol, seed: int) -> Iterator[Part]:
@@ -69,12 +46,15 @@ def histogram(name: str, cell: MakeCell, found: Answers) -> Iterator[Cell]:
 
 
 def calibration(protocol: Protocol, seed: int) -> Iterator[Part]:
-    """Yield how sure networks are of their answers, and how rightly so."""
+    """Yield the confidence and the calibration of networks."""
     for name in (REGULAR, TUNED, LWTA, SMOOTH_LWTA):
-        yield answered(protocol, name, seed), partial(sureness, name, cell_of(protocol, name))
+        yield (
+            answered(protocol, name, seed),
+            partial(confidence_cells, name, cell_of(protocol, name)),
+        )
 
 
-def sureness(name: str, cell: MakeCell, found: Answers) -> Iterator[Cell]:
+def confidence_cells(name: str, cell: MakeCell, found: Answers) -> Iterator[Cell]:
     """Yield the expected calibration error of a network, and how sure it is."""
     cell = partial(cell, num_images=len(found.labels))
     confidence = found.probabilities.max(1).values

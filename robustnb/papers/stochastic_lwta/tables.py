@@ -32,14 +32,13 @@ from robustnb.papers.stochastic_lwta.attacks import (
 from robustnb.papers.stochastic_lwta.measuring import attack_and_judge
 from robustnb.papers.stochastic_lwta.own_tables import (
     calibration,
-    cell_of,
     certificate,
     coefficients,
     confidence,
     cost,
     deep_losses,
-    trained,
 )
+from robustnb.papers.stochastic_lwta.parts import cell_of, trained
 from robustnb.papers.stochastic_lwta.protocols import (
     LWTA,
     MIXED,
