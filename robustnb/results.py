@@ -205,9 +205,12 @@ def like_for_like(cells: Iterable[Row], rows: Iterable[Row], folder: Path = BOOK
 
 
 def is_partial(row: Row, folder: Path = BOOK) -> bool:
-    """Tell whether a row is an average over fewer sets than the published one."""
-    place = (row["paper"], row["table"], row["row"])
-    return bool(set(_averaged(folder).get(place, ())) - set(row["settings"].get("sets", ())))
+    """Tell whether a row is an average over some of the sets that the published one is over.
+
+    One that does not say its sets is taken for an average over all of them.
+    """
+    place, sets = (row["paper"], row["table"], row["row"]), row["settings"].get("sets")
+    return sets is not None and bool(set(_averaged(folder).get(place, ())) - set(sets))
 
 
 def _average(

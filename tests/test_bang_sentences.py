@@ -68,7 +68,7 @@ def test_a_grid_has_a_row_for_each_epsilon_and_a_column_for_each_beta() -> None:
     }
     found = row_figures.grid(stored(cells), "grid", "accuracy", "Accuracy (%)")
     assert found.text.splitlines() == [
-        "Accuracy (%) after 7 iterations; profile laptop, cifar10",
+        "Accuracy (%) after 7 iterations; profile laptop, cifar10, 1 seed",
         "epsilon=0.800, beta=1.00: 97.13",
         "epsilon=0.800, beta=1.30: 98.13",
     ]

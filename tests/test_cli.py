@@ -167,7 +167,10 @@ def test_results_count_the_published_cells(run: Run) -> None:
             ["reproduce", "bayesian-weight-sampling", "--profile", "big"],
             "Unknown profile 'big': use one of smoke, laptop, paper.",
         ),
-        (["reproduce", "bang", "--table", "9"], "'9' is no table: it must be one of 1, gradients"),
+        (
+            ["reproduce", "bang", "--table", "9"],
+            "'9' is no table at profile smoke: accepted are 1, gradients",
+        ),
         (["reproduce", "bang", "--seeds", "0"], "seeds is 0: it must be at least 1."),
         (["data", "mnits"], "did you mean 'mnist'?"),
     ],

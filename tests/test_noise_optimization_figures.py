@@ -173,7 +173,8 @@ def test_a_page_says_what_it_shows() -> None:
     rows = [*made(cells, "laptop", "cifar10"), *made(cells, "laptop"), *made(cells)]
     assert sentences.what_is_shown("smoke", stored(*rows)) == (
         "This page trained at profile smoke; tables and verdicts show rows of profile laptop "
-        "(cifar10, mnist), rows of profile paper (mnist)."
+        "(cifar10, mnist), rows of profile paper (mnist); of tables that these lack, the stored "
+        "rows."
     )
 
 
