@@ -202,7 +202,7 @@ def test_a_stopped_build_leaves_no_process(
         try:
             wait_for(*started)
             send(building.pid, end)
-            _, complaint = building.communicate(timeout=60)
+            _, complaint = building.communicate(timeout=180)
         finally:
             building.terminate()
     assert (building.returncode, complaint.strip()) == (code, last_words)

@@ -21,7 +21,7 @@ from robustnb.publishing.notebook import started_cells
 Say = Callable[[str], object]
 
 # The longest that one cell may take at each profile, in seconds.
-TIMEOUTS = {"smoke": 600, "laptop": 2 * 3600, "paper": 7 * 24 * 3600}
+TIMEOUTS = {"smoke": 1200, "laptop": 2 * 3600, "paper": 7 * 24 * 3600}
 HEARTBEAT = 30.0
 
 _KERNEL_CONFIG = """\
