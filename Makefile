@@ -8,7 +8,8 @@ READY := $(VENV)/.ready
 
 # The lock pins the accelerator libraries of the default build of torch; another build brings its own.
 LOCK := $(if $(UV_TORCH_BACKEND),grep -vE '^(cuda|nvidia|triton)',cat) requirements.txt
-INSTALL := $(BIN)/uv pip install --python $(BIN)/python
+# Compiled once, here, since some machines forbid Python to keep what it compiles at each start.
+INSTALL := $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python
 
 .PHONY: book test serve lab lint clean
 
