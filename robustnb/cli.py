@@ -96,6 +96,19 @@ def reproduce(paper: str, profile: str, seeds: int, tables: tuple[str, ...], rep
 
 
 @main.command()
+@click.argument("paper")
+@click.option("--profile", default="paper", show_default=True, help="As trained at this profile.")
+@click.option("--seed", default=0, show_default=True, help="As trained from this seed.")
+def weights(paper: str, profile: str, seed: int) -> None:
+    """Keep the networks of PAPER that its pages show in book/weights; train what is missing."""
+    from robustnb.reproduction import keep_weights
+
+    with _in_one_sentence():
+        for facts in keep_weights(paper, profile, seed):
+            click.echo(str(facts))
+
+
+@main.command()
 @click.argument("name")
 def data(name: str) -> None:
     """Load the data set NAME (or a folder) and describe it."""

@@ -5,12 +5,14 @@ This is the one place that looks modules up by name: `robustnb.papers.<key>`, wi
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
 import robustnb.papers
+from robustnb.papers.weights import Facts, write
 from robustnb.results import (
     BOOK,
     PROFILES,
@@ -50,12 +52,7 @@ def reproduce(
     again. Raises ValueError, before anything is computed, for what is not known, and without
     `replace` for fewer seeds than the stored rows have that would go.
     """
-    known = reproducible(folder)
-    if paper not in known:
-        raise ValueError(f"{paper!r} is no paper: it must be one of {', '.join(known)}.")
-    protocols = _module(paper, "protocols").PROTOCOLS
-    if profile not in protocols:
-        raise ValueError(f"{profile!r} is no profile: it must be one of {', '.join(protocols)}.")
+    protocol = _protocol(paper, profile, folder)
     if seeds < 1:
         raise ValueError(f"seeds is {seeds}: it must be at least 1.")
     rows = read_rows(paper, profile, folder)
@@ -67,10 +64,24 @@ def reproduce(
             f"at least {most}, or give --replace to lose them."
         )
     measure = _module(paper, "tables").measure
-    rows = measure(protocols[profile], range(seeds), tables, jobs=jobs, folder=folder)
+    rows = measure(protocol, range(seeds), tables, jobs=jobs, folder=folder)
     store = write_rows if tables is None else update_rows
     store(paper, profile, rows, folder)
     return rows
+
+
+def keep_weights(
+    paper: str, profile: str = "paper", seed: int = 0, folder: Path = BOOK
+) -> list[Facts]:
+    """Keep with the book the networks of a paper that its pages show; return what is kept.
+
+    Networks that are trained already are read from the disk. Raises ValueError for what is not
+    known, and for a paper whose pages show none.
+    """
+    protocol = _protocol(paper, profile, folder)
+    if find_spec(f"{robustnb.papers.__name__}.{_package(paper)}.weights") is None:
+        raise ValueError(f"{paper} has no networks to keep: its pages show none of its tables.")
+    return write(paper, profile, seed, _module(paper, "weights").networks(protocol, seed), folder)
 
 
 def verdicts(paper: str, rows: Sequence[Row] | None = None, folder: Path = BOOK) -> list[Verdict]:
@@ -137,6 +148,17 @@ def _table_coverage(
 def _counts(row: Row, table: str, folder: Path) -> bool:
     """Tell whether a row is a whole cell of `table`."""
     return bool(row["table"] == table) and not is_partial(row, folder)
+
+
+def _protocol(paper: str, profile: str, folder: Path) -> Any:
+    """Return a paper's protocol; raise ValueError if the paper or the profile is not known."""
+    known = reproducible(folder)
+    if paper not in known:
+        raise ValueError(f"{paper!r} is no paper: it must be one of {', '.join(known)}.")
+    protocols = _module(paper, "protocols").PROTOCOLS
+    if profile not in protocols:
+        raise ValueError(f"{profile!r} is no profile: it must be one of {', '.join(protocols)}.")
+    return protocols[profile]
 
 
 def _module(paper: str, name: str) -> ModuleType:

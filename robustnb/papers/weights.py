@@ -1,0 +1,112 @@
+"""Networks of a paper's tables as the book keeps them, so that its pages run what was measured."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from robustnb.devices import device
+from robustnb.files import whole
+from robustnb.models import copied
+from robustnb.papers.images import Images, loaded
+from robustnb.papers.judging import passes, single_draws
+from robustnb.papers.pieces import Piece, result
+from robustnb.randomness import seeded, stochastic_layers
+from robustnb.results import BOOK
+
+DRAWS = 10  # over which the accuracy of a stochastic network is averaged
+
+
+@dataclass(frozen=True)
+class OfTable:
+    """A network of a table: its training, whose result has it as `model`, and its test images."""
+
+    table: str
+    trained: Piece
+    images: Images
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Say which network of a paper it is, and the accuracy (0 to 1) with the weights as kept."""
+
+    paper: str
+    table: str
+    name: str
+    profile: str
+    seed: int
+    dataset: str
+    digest: str
+    accuracy: float
+    num_images: int
+
+    def __str__(self) -> str:
+        return (
+            f"Table {self.table}, {self.name}: {self.dataset} at profile {self.profile}, seed "
+            f"{self.seed}; right on {self.accuracy:.1%} of {self.num_images:,} test images"
+        )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A network in evaluation mode, and what is known of it."""
+
+    model: nn.Module
+    facts: Facts
+
+
+def path_of(paper: str, folder: Path = BOOK) -> Path:
+    """Return the file that holds a paper's networks."""
+    return folder / "weights" / f"{paper}.safetensors"
+
+
+def write(
+    paper: str, profile: str, seed: int, networks: Mapping[str, OfTable], folder: Path = BOOK
+) -> list[Facts]:
+    """Keep networks with the book, at half precision; train those that are not trained yet."""
+    tensors: dict[str, Tensor] = {}
+    facts = []
+    for name, network in networks.items():
+        model = copied(result(network.trained).model).half().float()
+        tensors |= {f"{name}/{key}": value.half() for key, value in model.state_dict().items()}
+        dataset = loaded(network.images.dataset, network.images.splits)
+        accuracy, number = _accuracy(model, network.images)
+        facts.append(
+            Facts(
+                *(paper, network.table, name, profile, seed),
+                *(dataset.name, dataset.digest, accuracy, number),
+            )
+        )
+    with whole(path_of(paper, folder)) as part:
+        save_file(tensors, part, {each.name: json.dumps(asdict(each)) for each in facts})
+    return facts
+
+
+def _accuracy(model: nn.Module, images: Images) -> tuple[float, int]:
+    pictures, labels = images.load()
+    draws = DRAWS if stochastic_layers(model) else 1
+    logits = passes(model.to(device()))(pictures, draws, seeded(0, device()))
+    return single_draws(logits, labels).mean().item(), len(labels)
+
+
+def read(paper: str, untrained: Callable[[str], nn.Module], folder: Path = BOOK) -> dict[str, Kept]:
+    """Return the networks that the book keeps of a paper, by their names in its tables.
+
+    `untrained(name)` builds a network of the same layers. Raises ValueError if there is no file.
+    """
+    path = path_of(paper, folder)
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: it holds the networks that the book keeps.")
+    with safe_open(path, framework="pt") as file:
+        return {name: _loaded(file, name, untrained(name)) for name in file.metadata()}
+
+
+def _loaded(file: Any, name: str, model: nn.Module) -> Kept:
+    weights = {key: file.get_tensor(f"{name}/{key}").float() for key in model.state_dict()}
+    model.load_state_dict(weights)
+    return Kept(model.eval(), Facts(**json.loads(file.metadata()[name])))
