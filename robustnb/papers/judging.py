@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from robustnb.devices import device
 from robustnb.models import predict
 from robustnb.randomness import noise_from, seeded
 
@@ -28,6 +29,11 @@ class Judged:
 
     shares: Tensor
     rehearsed: Tensor
+
+
+def attacker_draws(seed: int) -> torch.Generator:
+    """Return the generator of an attacker, whose draws are not those that count."""
+    return seeded(1_000 + seed, device())
 
 
 def single_draws(logits: Tensor, labels: Tensor) -> Tensor:
@@ -68,7 +74,7 @@ def worst_case(judged: Sequence[Judged]) -> float:
     """Return the network's accuracy against an attacker who has several attacks.
 
     The attacker takes for each image the attack that did best in the rehearsal, or else one attack
-    for all images, if that leaves less.
+    for all images, if that leaves less: so it is never above what a table shows for one attack.
     """
     shares = torch.stack([each.shares for each in judged])
     best = torch.stack([each.rehearsed for each in judged]).argmin(0, keepdim=True)

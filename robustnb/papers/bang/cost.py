@@ -1,13 +1,12 @@
 """How long a training step takes, with and without BANG."""
 
-import time
 from collections.abc import Callable
-from statistics import median
 
 import torch
 
 from robustnb.devices import device
 from robustnb.papers.bang.training import Training, build, loss_of
+from robustnb.papers.timing import median_seconds
 from robustnb.randomness import initial_weights
 from robustnb.training import Loss, Split
 
@@ -19,9 +18,7 @@ def step_seconds(
     batch = training.images("train", training.batch_size).load()
     losses = loss_of(training, beta, eps, False), loss_of(training, 1.0, 0.0, False)
     steps = [_step(training, loss, batch, seed) for loss in losses]
-    # The first of each is left out: it is slower than all others.
-    times = [[_timed(step) for step in steps] for _ in range(repeats + 1)][1:]
-    balanced, plain = (median(column) for column in zip(*times, strict=True))
+    balanced, plain = median_seconds(steps, repeats)
     return balanced, plain
 
 
@@ -36,11 +33,3 @@ def _step(training: Training, loss: Loss, batch: Split, seed: int) -> Callable[[
         optimizer.step()
 
     return step
-
-
-def _timed(call: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    call()
-    if device().type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started

@@ -7,14 +7,12 @@ from robustnb.attacks.gradient import PGD
 from robustnb.devices import device
 from robustnb.papers.bang.training import BATCH, Trained
 from robustnb.papers.images import Images
-from robustnb.papers.judging import Judged, judge, passes
-from robustnb.randomness import seeded
+from robustnb.papers.judging import Judged, attacker_draws, judge, passes
 
 
 def perturb(source: Trained, attack: PGD | Square, images: Images, seed: int) -> Tensor:
     """Attack the network `source`; return the perturbed images (N, C, H, W)."""
-    generator = seeded(1_000 + seed, device())
-    return attack(source.model.to(device()), *images.load(), generator).cpu()
+    return attack(source.model.to(device()), *images.load(), attacker_draws(seed)).cpu()
 
 
 def withstand(trained: Trained, perturbed: Tensor, images: Images) -> Judged:

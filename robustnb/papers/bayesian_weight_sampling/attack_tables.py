@@ -19,7 +19,12 @@ from robustnb.papers.bayesian_weight_sampling.cells import (
     over_sets,
     transferred,
 )
-from robustnb.papers.bayesian_weight_sampling.control_tables import STRENGTHS, controls, trained
+from robustnb.papers.bayesian_weight_sampling.control_tables import (
+    FEW_DRAWS,
+    STRENGTHS,
+    controls,
+    trained,
+)
 from robustnb.papers.bayesian_weight_sampling.measuring import (
     Answers,
     accuracy_of_draws,
@@ -47,7 +52,6 @@ from robustnb.papers.pieces import Piece
 from robustnb.papers.tables import Cell, Part
 
 MOST_IMAGES = 500  # that every attack is made on
-FEW_DRAWS = (1, 10)
 ELSEWHERE = "PGD on another network"
 WORST = "worst case"
 CONTROL = "plain, variational initialisation"

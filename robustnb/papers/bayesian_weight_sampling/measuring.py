@@ -13,7 +13,7 @@ from robustnb.devices import device
 from robustnb.metrics import accuracy, distortion
 from robustnb.papers.bayesian_weight_sampling.training import PIXEL_RANGE, Trained
 from robustnb.papers.images import Images
-from robustnb.papers.judging import Judged, ensemble, judge, passes, single_draws
+from robustnb.papers.judging import Judged, attacker_draws, ensemble, judge, passes, single_draws
 from robustnb.pruning import prune
 from robustnb.randomness import seeded
 from robustnb.training import Split, score_accuracy
@@ -42,8 +42,7 @@ class Answers:
 def perturb(network: Trained, attack: Attack, images: Images, seed: int) -> Perturbed:
     """Attack a network itself, by weight draws of the attacker's own."""
     pictures, labels = images.load()
-    # The attacker's draws are not the defender's.
-    found = attack(network.model.to(device()), pictures, labels, seeded(1_000 + seed, device()))
+    found = attack(network.model.to(device()), pictures, labels, attacker_draws(seed))
     return Perturbed(found.cpu(), labels.cpu())
 
 

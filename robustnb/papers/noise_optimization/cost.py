@@ -1,14 +1,11 @@
 """What noise costs: how long a training step takes with it and without."""
 
-import time
-from statistics import median
-
-import torch
-from torch import Tensor
+from collections.abc import Callable
 
 from robustnb.devices import device
 from robustnb.papers.noise_optimization.training import Training, new_network, optimizer_for
-from robustnb.training import cross_entropy
+from robustnb.papers.timing import median_seconds
+from robustnb.training import Split, cross_entropy
 
 
 def step_cost(training: Training, plain: str, noisy: str, repeats: int, seed: int) -> float:
@@ -16,36 +13,19 @@ def step_cost(training: Training, plain: str, noisy: str, repeats: int, seed: in
 
     The two take turns, `repeats` times, and their median times count.
     """
-    images, labels = training.images("train", training.batch_size).load()
-    steps = [_Step(training, name, images, labels, seed) for name in (plain, noisy)]
-    for step in steps:
-        step()  # the first is slower than the others
-    times = [[step() for step in steps] for _ in range(repeats)]
-    without, with_noise = (median(column) for column in zip(*times, strict=True))
+    batch = training.images("train", training.batch_size).load()
+    steps = [_step(training, name, batch, seed) for name in (plain, noisy)]
+    without, with_noise = median_seconds(steps, repeats)
     return with_noise / without
 
 
-class _Step:
-    """A training step that says how many seconds it took."""
+def _step(training: Training, name: str, batch: Split, seed: int) -> Callable[[], None]:
+    model = new_network(training, name, seed).to(device()).train()
+    optimizer = optimizer_for(training, model)
 
-    def __init__(
-        self, training: Training, name: str, images: Tensor, labels: Tensor, seed: int
-    ) -> None:
-        self.model = new_network(training, name, seed).to(device()).train()
-        self.optimizer = optimizer_for(training, self.model)
-        self.images, self.labels = images, labels
+    def step() -> None:
+        optimizer.zero_grad()
+        cross_entropy(model, *batch).backward()
+        optimizer.step()
 
-    def __call__(self) -> float:
-        started = _clock()
-        self.optimizer.zero_grad()
-        cross_entropy(self.model, self.images, self.labels).backward()
-        self.optimizer.step()
-        return _clock() - started
-
-
-def _clock() -> float:
-    """Return seconds: of this process on a CPU, so that others on the machine do not count."""
-    if device().type == "cpu":
-        return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
+    return step

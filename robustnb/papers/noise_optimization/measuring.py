@@ -13,6 +13,7 @@ from robustnb.corruptions import Constants, corrupt
 from robustnb.defenses.noise import noise_layers
 from robustnb.devices import device
 from robustnb.papers.images import Images
+from robustnb.papers.judging import attacker_draws
 from robustnb.papers.noise_optimization.training import Trained, one_pass_accuracy
 from robustnb.randomness import noise_from, seeded
 from robustnb.training import Split
@@ -111,7 +112,7 @@ def in_batches(
     batch: int = BATCH,
 ) -> Tensor:
     """Attack images in batches, with draws other than those by which a network is measured."""
-    (images, labels), generator = split, seeded(1_000 + seed, device())
+    (images, labels), generator = split, attacker_draws(seed)
     batches = zip(images.split(batch), labels.split(batch), strict=True)
     return torch.cat([attack(model, *each, generator) for each in batches])
 

@@ -12,6 +12,7 @@ from robustnb.defenses.noise import GaussianNoise
 from robustnb.devices import device
 from robustnb.models import evaluating
 from robustnb.papers.images import Images
+from robustnb.papers.judging import attacker_draws
 from robustnb.papers.noise_optimization.measuring import BATCH, mean_accuracy, used
 from robustnb.papers.noise_optimization.training import (
     Trained,
@@ -100,7 +101,7 @@ def evaluate_clamped(
     """
     model, (pictures, labels) = used(trained), images.load()
     clean, on_normalised = normalised(pictures), nn.Sequential(_Images(), model)
-    with evaluating(model), noise_from(model, seeded(1_000 + seed, device())):
+    with evaluating(model), noise_from(model, attacker_draws(seed)):
         gradients = [
             averaged_gradient(on_normalised, *batch, "cross-entropy", 1)
             for batch in zip(clean.split(BATCH), labels.split(BATCH), strict=True)

@@ -13,7 +13,7 @@ from robustnb.defenses.smoothing import certify
 from robustnb.devices import device
 from robustnb.models import predict
 from robustnb.papers.images import Images
-from robustnb.papers.judging import Judged, judge, passes
+from robustnb.papers.judging import Judged, attacker_draws, judge, passes
 from robustnb.papers.stochastic_lwta.training import Trained
 from robustnb.randomness import noise_from, seeded
 
@@ -68,7 +68,7 @@ def attack_and_judge(
     with noise_off(model) if is_noise_off else nullcontext():
         if attack is not None:
             attacked = model if source is None else source.model.to(device())
-            pictures = attack(attacked, pictures, labels, seeded(1_000 + seed, device()))
+            pictures = attack(attacked, pictures, labels, attacker_draws(seed))
         return judge(passes(model), pictures, labels, draws, seed)
 
 

@@ -1,15 +1,16 @@
 """How long the networks of Kaspar, Hicheur & Bourdrez (2024) take for an image."""
 
-import statistics
-import time
+from functools import partial
 
 import torch
-from torch import Tensor, nn
 
 from robustnb.devices import device
 from robustnb.papers.images import Images
 from robustnb.papers.stochastic_lwta.training import Architecture, Network, build
+from robustnb.papers.timing import median_seconds
 from robustnb.randomness import initial_weights
+
+REPEATS = 5
 
 
 def milliseconds(
@@ -27,25 +28,9 @@ def milliseconds(
     pictures, _ = images.load()
     with initial_weights(seed):
         model = build(architecture, network, pictures.shape[1]).to(device()).eval()
-    return {
-        size: 1_000 * statistics.median(seconds(model, pictures[:size]) for _ in range(5)) / size
-        for size in batches
-    }
-
-
-def seconds(model: nn.Module, images: Tensor) -> float:
-    """Return the seconds of a pass, after one that warms up."""
-    clock = time.process_time if images.device.type == "cpu" else time.perf_counter
+    sizes = {size: pictures[:size] for size in batches}
     with torch.no_grad():
-        model(images)
-        wait(images)
-        started = clock()
-        model(images)
-        wait(images)
-    return clock() - started
-
-
-def wait(images: Tensor) -> None:
-    """Wait until the device has finished."""
-    if images.is_cuda:
-        torch.cuda.synchronize()
+        return {
+            size: 1_000 * median_seconds([partial(model, some)], REPEATS)[0] / size
+            for size, some in sizes.items()
+        }
