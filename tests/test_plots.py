@@ -27,6 +27,25 @@ def test_lines_are_drawn_where_there_are_values() -> None:
     assert without.alt == "Some title. one: a 0.50."
 
 
+def test_slopes_go_from_the_first_value_to_the_second() -> None:
+    panels = {
+        "one": {"defended": (80.0, 20.0), "plain": (60.0, 30.0)},
+        "two": {"defended": (50.0, 50.0)},
+        "three": {"defended": (1.0, 0.0), "plain": (2.0, 0.0)},
+    }
+    drawing = plots.slopes("What is left", panels, ("before", "after"), "accuracy (%)")
+    shown = axes_of(drawing)
+    for axes, (name, lines) in zip(shown[:3], panels.items(), strict=True):
+        assert axes.get_title() == name
+        assert ticks(axes) == ["before", "after"]
+        for line, (label, values) in zip(axes.lines, lines.items(), strict=True):
+            assert line.get_label() == label
+            assert line.get_ydata() == pytest.approx(values)
+        assert axes.lines[-1].get_color() == GREY
+    assert not shown[3].get_visible()
+    assert drawing.alt.startswith("What is left: defended 80%, then 20%; plain 60%, then 30%;")
+
+
 # Training, images, probabilities
 
 

@@ -4,6 +4,7 @@ from robustnb.plots.class_probabilities import answers, draws, probabilities
 from robustnb.plots.lines import curves, reliability, training_curve
 from robustnb.plots.pictures import images
 from robustnb.plots.plane import boundaries
+from robustnb.plots.slopes import slopes
 
 __all__ = [
     "answers",
@@ -13,5 +14,6 @@ __all__ = [
     "images",
     "probabilities",
     "reliability",
+    "slopes",
     "training_curve",
 ]

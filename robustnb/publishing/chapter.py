@@ -59,7 +59,11 @@ class Chapter:
     def digest(self) -> str:
         """Return a digest of all that goes into the chapter, as it was when first asked for."""
         book = self.source.parent
-        data = [file for name in ("results", "published") for file in (book / name).rglob("*")]
+        data = [
+            file
+            for name in ("results", "published", "weights")
+            for file in (book / name).rglob("*")
+        ]
         code = [file for file in PACKAGE.rglob("*") if file.suffix in {".py", ".js", ".css"}]
         versions = (platform.python_version(), version("torch"))
         return fingerprint([self.source, *data, *code], self.profile, versions, _real_data())

@@ -51,12 +51,16 @@ def _assemble(book: Book, chapters: Sequence[Chapter]) -> Path:
     shutil.copytree(book.root / "book", source / "book", ignore=left_out)
     if (book.root / "book" / "_static").exists():
         shutil.copytree(book.root / "book" / "_static", source / "_static")
+    front = Path(book.pages()[0])
+    table = _table([chapter for chapter in chapters if chapter.name != front.name])
     for chapter in chapters:
-        write_notebook(source / chapter.source.relative_to(book.root), _with_note(chapter))
-    front = source / f"{book.pages()[0]}.md"
-    if front.exists():
-        text = front.read_text(encoding="utf-8")
-        front.write_text(text.replace(TABLE_MARK, _table(chapters)), encoding="utf-8")
+        is_front = chapter.name == front.name
+        page = _with_table(chapter, table) if is_front else _with_note(chapter)
+        write_notebook(source / chapter.source.relative_to(book.root), page)
+    text = source / f"{front}.md"
+    if text.exists():
+        told = text.read_text(encoding="utf-8").replace(TABLE_MARK, table)
+        text.write_text(told, encoding="utf-8")
     return source
 
 
@@ -82,6 +86,15 @@ def _complaint(log: str, missing: Sequence[str]) -> str:
     if missing:
         return f"Sphinx left out these pages of _toc.yml: {', '.join(missing)}."
     return f"Sphinx failed: {''.join(log.strip().splitlines()[-1:])}"
+
+
+def _with_table(chapter: Chapter, table: str) -> Notebook:
+    """Return the executed front page with the table of the chapters where it has the mark."""
+    notebook = read_notebook(chapter.executed)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = "".join(cell["source"]).replace(TABLE_MARK, table)
+    return notebook
 
 
 def _with_note(chapter: Chapter) -> Notebook:

@@ -16,6 +16,7 @@ import {
   seedButton,
   slider,
 } from "./controls.js";
+import { drawingPad, readPicture, writtenPicture } from "./drawing_pad.js";
 import { largestIndex, meanProbabilities, randomGenerator, sampleSteps } from "./network.js";
 import { imageChoice, readNetworks, readPictures } from "./pictures.js";
 import { percentage, shortNumber } from "./words.js";
@@ -42,13 +43,25 @@ function* answerSteps({ num_samples: count, seed }, network, image) {
   return meanProbabilities(yield* sampleSteps(network, image, draws, random));
 }
 
-function* resultSteps(state, { networks, images, labels }, show) {
-  const image = images[state.image];
+function* resultSteps(state, explorer, show) {
+  const { networks } = explorer;
+  const { image, truth, isOwn } = yield* chosenSteps(state, explorer);
   const target = networks.find(({ name }) => name === state.target).network;
-  const attacked = yield* attackSteps(state, target, image, labels[state.image]);
+  const attacked = yield* attackSteps(state, target, image, truth);
   const answers = [];
   for (const { network } of networks) answers.push(yield* answerSteps(state, network, attacked));
-  show({ image, attacked, answers, truth: labels[state.image] });
+  show({ image, attacked, answers, truth, isOwn });
+}
+
+// The image and its class: of the reader's own it is what the first network says.
+function* chosenSteps(state, { networks, images, labels }) {
+  const image = state.image === images.length ? readPicture(state.drawing) : null;
+  if (!image) {
+    const index = Math.min(state.image, images.length - 1);
+    return { image: images[index], truth: labels[index], isOwn: false };
+  }
+  const answer = yield* answerSteps(state, networks[0].network, image);
+  return { image, truth: largestIndex(answer), isOwn: true };
 }
 
 // --- What is said
@@ -72,14 +85,15 @@ function listed(phrases) {
   return last < 1 ? phrases[0] : `${phrases.slice(0, last).join(", ")} and ${phrases[last]}`;
 }
 
-function sentence(state, { image, attacked, answers, truth }, { networks, classes }) {
+function sentence(state, { image, attacked, answers, truth, isOwn }, { networks, classes }) {
   const size = distance(image, attacked);
   const rms = shortNumber(size / Math.sqrt(image.length));
   const opening = state.attack === MINIMUM
     ? `With the smallest perturbation found (root mean square ${rms})`
     : `At ε ${shortNumber(state.eps)}`;
   const claims = networks.map(({ name }, i) => claim(name, answers[i], truth, classes, size > 0));
-  return `${opening} ${listed(claims)}. True class: ${classes[truth]}.`;
+  const of = isOwn ? `The ${networkPhrase(networks[0].name)} reads your drawing as` : "True class:";
+  return `${opening} ${listed(claims)}. ${of} ${classes[truth]}.`;
 }
 
 // --- What is drawn
@@ -138,10 +152,20 @@ function startNewRow(frame) {
 
 // --- Putting it together
 
+// What is drawn is the image after the last.
+function addDrawing(frame, { images }) {
+  const { model } = frame;
+  drawingPad(frame, readPicture(model.get("drawing")), (pixels) => {
+    model.set("drawing", pixels ? writtenPicture(pixels) : "");
+    model.set("image", pixels ? images.length : 0);
+    model.save_changes();
+  });
+}
+
 function addAttackControls(frame, explorer) {
   const { model } = frame;
   const names = explorer.networks.map(({ name }) => name);
-  imageChoice(frame, explorer, explorer.images.length);
+  imageChoice(frame, explorer, explorer.images.length, model.get("own"));
   choice(frame, {
     name: "attack",
     label: "attack",
@@ -162,6 +186,7 @@ function render({ model, el }) {
   const frame = explorable(model, el, { label: "Networks under attack" });
   const explorer = { ...readPictures(model), networks: readNetworks(model) };
   const { networks, shape, classes } = explorer;
+  if (model.get("own")) addDrawing(frame, explorer);
   const pictures = [attackedView(frame, shape), perturbationView(frame, shape)];
   if (networks.length > 1) startNewRow(frame);
   const views = [
@@ -170,7 +195,7 @@ function render({ model, el }) {
   ];
   const showControls = addAttackControls(frame, explorer);
 
-  const chosen = ["image", "attack", "target", "eps", "seed"];
+  const chosen = ["drawing", "image", "attack", "target", "eps", "seed"];
   follow(frame, [...chosen, "steps", "num_samples", "eot_samples"], (state) => {
     showControls();
     inSlices(frame, resultSteps(state, explorer, (result) => {

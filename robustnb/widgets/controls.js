@@ -198,10 +198,12 @@ function radioRow(frame, name, label, options, faces, { trait, get, set }) {
   addControl(frame, name, trait, row, show);
 }
 
-// The index of one of several pictures, chosen by their thumbnails; `labels` name them.
-export function pictureChoice(frame, { name, label, pictures, shape, labels }) {
+// The index of one of several pictures, chosen by their thumbnails; `labels` name them. The trait
+// may be greater by `more`, for pictures that are chosen otherwise.
+export function pictureChoice(frame, { name, label, pictures, shape, labels, more = 0 }) {
   const options = pictures.map((_, value) => ({ value }));
-  frame.model.restrict?.(name, (value) => nearestIndex(pictures.map((_, i) => i), value));
+  const accepted = Array.from({ length: pictures.length + more }, (_, i) => i);
+  frame.model.restrict?.(name, (value) => nearestIndex(accepted, value));
   const faces = pictures.map((pixels, i) => {
     const canvas = element("canvas", { role: "img", ariaLabel: labels[i] });
     drawImage(canvas, pixels, shape);

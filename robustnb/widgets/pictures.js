@@ -33,14 +33,15 @@ export function readNetworks(model) {
   }));
 }
 
-// Chooses one of the first `count` images.
-export function imageChoice(frame, { images, shape, labels, classes }, count) {
+// Chooses one of the first `count` images. With `own`, one more is chosen by drawing it.
+export function imageChoice(frame, { images, shape, labels, classes }, count, own = false) {
   pictureChoice(frame, {
     name: "image",
     label: "image",
     pictures: images.slice(0, count),
     shape,
     labels: labels.slice(0, count).map((label, i) => `image ${i + 1}: ${classes[label]}`),
+    more: own ? 1 : 0,
   });
 }
 

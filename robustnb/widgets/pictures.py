@@ -1,5 +1,6 @@
 """What explorables of images share: the images in the page, and what stands in for a figure."""
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -78,3 +79,22 @@ def stand_in(drawing: Drawing, setting: str) -> str:
         f'<p class="explorable-text"><span>{escape(setting)} {escape(drawing.alt)} '
         "The controls need JavaScript.</span></p></div>"
     )
+
+
+# A reader's own picture as a text for the address: sixteen shades as 1 to f, and runs of up to
+# twenty black pixels as g to z.
+OWN_SHAPE = (1, 28, 28)
+
+
+def written_picture(picture: Tensor) -> str:
+    """Write a picture (1, 28, 28) in [0, 1] as a text, as drawing_pad.js does."""
+    shades = "".join(f"{round(15 * pixel):x}" for pixel in picture.flatten().tolist())
+    return re.sub("0{1,20}", lambda run: chr(ord("f") + len(run[0])), shades)
+
+
+def read_picture(text: str) -> Tensor:
+    """Return the picture (1, 28, 28) that a text holds; raise ValueError if it holds none."""
+    shades = re.sub("[g-z]", lambda run: "0" * (ord(run[0]) - ord("f")), text)
+    if not re.fullmatch("[1-9a-z]+", text) or len(shades) != 28 * 28:
+        raise ValueError(f"{text[:20]!r} is no picture of 28 by 28 pixels as the page writes it.")
+    return torch.tensor([int(shade, 16) for shade in shades]).view(OWN_SHAPE) / 15

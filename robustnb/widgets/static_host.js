@@ -127,7 +127,8 @@ function ownEntries(name, address, model) {
   const state = address.map(([key, place]) => [key, writtenValue(place, model)]);
   const { hide } = readAddress(name);
   if (hide !== undefined) state.push(["hide", hide]);
-  return state.map(([key, text]) => `${encodeURIComponent(`${name}.${key}`)}=${readable(text)}`);
+  const said = state.filter(([, text]) => text !== "");
+  return said.map(([key, text]) => `${encodeURIComponent(`${name}.${key}`)}=${readable(text)}`);
 }
 
 // Only what would be misread is encoded, so that people can read and edit an address.
