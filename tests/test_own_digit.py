@@ -153,3 +153,20 @@ def test_a_drawing_needs_digits_of_mnists_size() -> None:
     explorer = AttackExplorer(model, images, torch.zeros(1).long())
     with pytest.raises(traitlets.TraitError, match="needs an explorer with own=True"):
         explorer.drawing = "z"
+
+
+def test_on_a_phone_the_picture_is_in_view_while_the_slider_moves(
+    visit: Visit, page_file: Path
+) -> None:
+    page_file.write_text(page_file.read_text().replace("</body>", "<p>below</p>" * 99 + "</body>"))
+    with visit(page_file, **PHONE) as page:
+        page.get_by_role("img", name="The attacked image").scroll_into_view_if_needed()
+        screen = page.viewport_size["height"]  # type: ignore[index]
+        for shown in (
+            page.get_by_role("img", name="The attacked image"),
+            page.get_by_label("strength ε"),
+        ):
+            box = shown.bounding_box()
+            assert box is not None
+            assert box["y"] >= 0
+            assert box["y"] + box["height"] <= screen
