@@ -1,5 +1,6 @@
 """Networks kept with the book: written from trainings, read back as they were, with their facts."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,18 @@ from robustnb.models import predict
 from robustnb.papers import weights
 from robustnb.papers.bang.weights import kept as kept_of_bang
 from robustnb.papers.bayesian_weight_sampling.protocols import PROTOCOLS
+from robustnb.papers.bayesian_weight_sampling.weights import kept as kept_of_bws
 from robustnb.papers.bayesian_weight_sampling.weights import networks, untrained
 from robustnb.papers.images import Images
 from robustnb.papers.noise_optimization.weights import kept as kept_of_noise
 from robustnb.papers.pieces import result
 from robustnb.randomness import noise_from, seeded
 
-KEPT = {"bang": kept_of_bang, "noise-optimization": kept_of_noise}
+KEPT = {
+    "bang": kept_of_bang,
+    "bayesian-weight-sampling": kept_of_bws,
+    "noise-optimization": kept_of_noise,
+}
 
 
 @pytest.mark.usefixtures("cache_folder")
@@ -39,7 +45,8 @@ def test_networks_come_back_as_they_were_trained(tmp_path: Path) -> None:
         right = (logits[0].argmax(1) == labels).float().mean().item()
         assert network.facts.accuracy == pytest.approx(right, abs=0.03)
         assert network.facts.num_images == len(labels)
-    assert "Table 2, bayesian rho_init=-3: " in str(kept["bayesian rho_init=-3"].facts)
+    named = {"random": kept["bayesian rho_init=-3"]}
+    assert "*random*: bayesian rho_init=-3 of Table 2 (" in weights.told(named)
 
 
 def test_what_is_missing_or_unknown_is_one_sentence(tmp_path: Path) -> None:
@@ -49,6 +56,22 @@ def test_what_is_missing_or_unknown_is_one_sentence(tmp_path: Path) -> None:
         reproduction.keep_weights("stochastic-lwta")
     with pytest.raises(ValueError, match="'best' is no profile: it must be one of smoke"):
         reproduction.keep_weights("bang", "best")
+
+
+@pytest.mark.skipif("ROBUSTNB_DATA" not in os.environ, reason="no real data")
+@pytest.mark.parametrize("paper", KEPT)
+def test_kept_networks_read_as_many_test_images_as_they_say(paper: str) -> None:
+    images = {
+        "noise-optimization": Images("mnist", "at_random"),
+        "bang": Images("mnist", "as_published"),
+    }
+    pictures, labels = images.get(paper, Images("mnist")).load()
+    for network in KEPT[paper]().values():
+        facts = network.facts
+        assert (facts.dataset, facts.num_images) == ("mnist", len(labels))
+        with noise_from(network.model, seeded(1)):
+            right = (predict(network.model, pictures).argmax(1) == labels).float().mean().item()
+        assert right == pytest.approx(facts.accuracy, abs=0.01)
 
 
 def test_all_kept_networks_are_small_enough_for_a_page() -> None:

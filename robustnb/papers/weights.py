@@ -47,8 +47,8 @@ class Facts:
 
     def __str__(self) -> str:
         return (
-            f"Table {self.table}, {self.name}: {self.dataset} at profile {self.profile}, seed "
-            f"{self.seed}; right on {self.accuracy:.1%} of {self.num_images:,} test images"
+            f"{self.name} of Table {self.table}: right on {self.accuracy:.1%} of "
+            f"{self.num_images:,} test images of {self.dataset}"
         )
 
 
@@ -83,7 +83,7 @@ def write(
             )
         )
     with whole(path_of(paper, folder)) as part:
-        save_file(tensors, part, {each.name: json.dumps(asdict(each)) for each in facts})
+        save_file(tensors, part, {"networks": json.dumps([asdict(each) for each in facts])})
     return facts
 
 
@@ -103,10 +103,25 @@ def read(paper: str, untrained: Callable[[str], nn.Module], folder: Path = BOOK)
     if not path.is_file():
         raise ValueError(f"{path} is missing: it holds the networks that the book keeps.")
     with safe_open(path, framework="pt") as file:
-        return {name: _loaded(file, name, untrained(name)) for name in file.metadata()}
+        facts = [Facts(**each) for each in json.loads(file.metadata()["networks"])]
+        return {each.name: Kept(_loaded(file, each, untrained(each.name)), each) for each in facts}
 
 
-def _loaded(file: Any, name: str, model: nn.Module) -> Kept:
-    weights = {key: file.get_tensor(f"{name}/{key}").float() for key in model.state_dict()}
-    model.load_state_dict(weights)
-    return Kept(model.eval(), Facts(**json.loads(file.metadata()[name])))
+def _loaded(file: Any, facts: Facts, model: nn.Module) -> nn.Module:
+    names = model.state_dict()
+    model.load_state_dict({key: file.get_tensor(f"{facts.name}/{key}").float() for key in names})
+    return model.eval()
+
+
+def told(networks: Mapping[str, Kept]) -> str:
+    """Say what each of some networks is, by the name that it has on a page."""
+    each = (
+        f"*{name}*: {kept.facts.name} of Table {kept.facts.table} ({kept.facts.accuracy:.1%})"
+        for name, kept in networks.items()
+    )
+    facts = next(iter(networks.values())).facts
+    return (
+        f"Networks of this book's tables, trained on {facts.dataset} at profile `{facts.profile}`, "
+        f"seed {facts.seed}; in brackets how many of {facts.num_images:,} test images they read "
+        f"rightly. {'; '.join(each)}."
+    )
