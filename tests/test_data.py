@@ -113,6 +113,7 @@ def real(path: str) -> pytest.MarkDecorator:
 def test_real_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROBUSTNB_DATA", str(REAL))
     dataset = load("mnist", "as_published")
+    assert dataset.digest == "b3fe36794a3a"  # as in the rows of book/results
     for split in ("train", "test"):
         oracle = datasets.MNIST(REAL, train=split == "train")
         images, labels = dataset.split(split)
@@ -124,6 +125,7 @@ def test_real_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_real_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROBUSTNB_DATA", str(REAL))
     dataset = load("cifar10", "as_published")
+    assert dataset.digest == "19365f42518f"  # as in the rows of book/results
     classes = "airplane automobile bird cat deer dog frog horse ship truck"
     assert dataset.classes == tuple(classes.split())
     assert dataset.images.shape == (60_000, 3, 32, 32)

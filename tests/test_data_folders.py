@@ -1,6 +1,7 @@
 """Folders of images: what is read, in which order, and what is refused."""
 
 import errno
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from torchvision.transforms.functional import to_tensor
 
 from robustnb.data import load
+from robustnb.data.folders import natural_order
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -54,6 +56,17 @@ def test_own_train_and_test_folders_are_kept(tmp_path: Path) -> None:
     assert dataset.split("test")[1].tolist() == [0, 1, 2, 0, 1, 2]
     second_bee = noise(5, 4, 3, seed=101).transpose(2, 0, 1)
     np.testing.assert_allclose(dataset.split("test")[0][4], second_bee / 255, atol=1e-7)
+
+
+def test_the_digest_is_of_the_pixels_and_labels_in_their_order(tmp_path: Path) -> None:
+    """Stored results are kept under it, so that it must not move."""
+    make_own(tmp_path / "own/train", per_class=6)
+    make_own(tmp_path / "own/test", per_class=2)
+    images = [(label, i) for size in (6, 2) for i in range(size) for label in range(3)]
+    pixels = [noise(5, 4, 3, seed=100 * label + i).transpose(2, 0, 1) for label, i in images]
+    labels = np.array([label for label, _ in images], dtype="<i8")
+    hashed = hashlib.sha256(np.stack(pixels).tobytes() + labels.tobytes())
+    assert load(tmp_path / "own").digest == hashed.hexdigest()[:12]
 
 
 def test_gray_images_keep_one_channel_only_if_all_are_gray(tmp_path: Path) -> None:
@@ -168,6 +181,12 @@ def test_classes_are_in_natural_order(tmp_path: Path) -> None:
     dataset = load(tmp_path / "own")
     assert list(dataset.classes) == [*numbers, "Zebra", "x2", "x10"]
     assert f"; {', '.join(f'{name} 7' for name in dataset.classes)}" in str(dataset)
+
+
+def test_natural_order_is_the_usual_one_but_for_the_value_of_numbers() -> None:
+    usual = ["", "n01443537", "n01629819", "a-1", "a1", "a 1", "Z", "_x", "ä", "a1b", "a1-b", "a"]
+    assert sorted(usual, key=natural_order) == sorted(usual)
+    assert sorted(["a10b", "a9", "a09", "a2"], key=natural_order) == ["a2", "a09", "a9", "a10b"]
 
 
 def test_many_classes_are_described_by_the_first(tmp_path: Path) -> None:
@@ -290,6 +309,15 @@ def test_a_path_is_a_folder_and_a_name_a_data_set(
     assert len(load("digits").classes) == 10
     make_own(Path("mnist-2"))
     assert load(Path("mnist-2")).classes == ("ant", "bee", "cat")
+
+
+def test_a_way_up_from_behind_a_link_is_the_system_s(tmp_path: Path) -> None:
+    make_own(tmp_path / "far/own", per_class=8)
+    make_own(tmp_path / "own")
+    (tmp_path / "far/inner").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "far/inner")
+    dataset = load(f"{tmp_path}/link/../own")
+    assert (dataset.name, len(dataset.labels)) == ("own", 24)
 
 
 @pytest.mark.parametrize("name", ["", 5, None])

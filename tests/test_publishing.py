@@ -412,6 +412,23 @@ def test_a_page_follows_the_folders_that_were_read(
     assert not chapter.is_current()
 
 
+def test_a_page_follows_a_link_that_leads_elsewhere(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROBUSTNB_CACHE", str(tmp_path / "cache"))
+    chapter = Chapter(write_chapter(tiny, "waves"), tiny / "_build", "smoke")
+    monkeypatch.setenv(READ_LOG, str(chapter.read_log))
+    chapter.folder.mkdir()
+    link = tmp_path / "own"
+    link.symlink_to(make_own(tmp_path / "some"))
+    assert load(link).name == "some"
+    executed_with(noted(chapter.read_log), chapter)
+    assert chapter.is_current()
+    link.unlink()
+    link.symlink_to(make_own(tmp_path / "other", per_class=8))
+    assert not chapter.is_current()
+
+
 # Says which Python it runs under, and leaves the bars that a page cannot move.
 CLAIMS = """import sys, ipywidgets, tqdm.auto
 from IPython.display import display

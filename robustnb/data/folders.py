@@ -117,7 +117,7 @@ def subfolders(folder: Path) -> list[Path]:
 def natural_order(name: str) -> tuple[object, ...]:
     """Return a key that sorts 2 before 10, and all else as it would be sorted without it."""
     parts = re.findall(r"\d+|\D", name)
-    return *(("0", int(part)) if part.isdecimal() else (part, 0) for part in parts), (name, 0)
+    return [("0", int(part)) if part.isdecimal() else (part, 0) for part in parts], name
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:

@@ -99,12 +99,13 @@ def find(name: str | os.PathLike[str], size: Size | None) -> Dataset:
 
 def own(name: str | os.PathLike[str], size: Size | None) -> Dataset:
     """Load a folder of images, which `find` knows by no name."""
-    folder = Path(os.path.realpath(os.path.expanduser(name)))
+    folder = Path(os.path.expanduser(name)).absolute()
     if folder.is_dir():
+        own_name = os.path.basename(os.path.realpath(folder))
         # What a new plugin of Pillow can read is no longer left out.
         variant = f"{size} {sorted(picture_suffixes())}"
-        decoded = decoded_once(folder.name, folder, partial(read_class_folders, size=size), variant)
-        return described(published(folder.name, decoded), decoded.notes)
+        decoded = decoded_once(own_name, folder, partial(read_class_folders, size=size), variant)
+        return described(published(own_name, decoded), decoded.notes)
     if folder.is_file():
         raise DataError(
             f"{name} is a file: unpack it, if it is an archive, and give the path of the folder."
