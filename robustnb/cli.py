@@ -1,12 +1,14 @@
 """The command line: build and read the book, and measure again what its papers print."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -65,6 +67,22 @@ def serve(profile: str, port: int) -> None:
     server.serve_forever()
 
 
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.option("--port", type=click.IntRange(1, 65535), help="JupyterLab's choice unless given.")
+@click.option("--no-browser", is_flag=True, help="Print the address, and open nothing.")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def lab(port: int | None, no_browser: bool, options: tuple[str, ...]) -> None:
+    """Open the chapters in JupyterLab, to which further OPTIONS are handed on."""
+    if find_spec("jupyterlab") is None:
+        raise click.ClickException(
+            f"JupyterLab is not installed: {sys.executable} -m pip install jupyterlab"
+        )
+    command = [sys.executable, "-m", "jupyterlab", str(ROOT / "book"), *options]
+    command += [f"--port={port}"] if port else []
+    command += ["--no-browser"] if no_browser else []
+    os.execv(sys.executable, command)  # so that Ctrl-C and signals are JupyterLab's own
+
+
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def results(as_json: bool) -> None:
@@ -110,12 +128,13 @@ def weights(paper: str, profile: str, seed: int) -> None:
 
 @main.command()
 @click.argument("name")
-def data(name: str) -> None:
+@click.option("--size", type=int, help="Crop and resize a folder's images to so many pixels.")
+def data(name: str, size: int | None) -> None:
     """Load the data set NAME (or a folder) and describe it."""
     from robustnb.data import load
 
     with _in_one_sentence():
-        click.echo(str(load(name)))
+        click.echo(str(load(name, size=size)))
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -38,10 +38,10 @@ def make_own(root: Path, per_class: int = 7, colour: bool = True) -> Path:
     return root
 
 
-def failure(name: object, splits: str = "held_out") -> str:
+def failure(name: object, splits: str = "held_out", size: object = None) -> str:
     """Return the one sentence with which loading fails."""
     with pytest.raises(DataError) as caught:
-        load(str(name), splits)
+        load(str(name) if isinstance(name, Path) else name, splits, size)
     sentence = str(caught.value)
     assert sentence.endswith(".")
     assert "\n" not in sentence

@@ -7,19 +7,23 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from image_folders import make_own
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from robustnb import cli, reproduction
+from robustnb.publishing.book import Book
 from robustnb.results import papers, published
 from robustnb.training import TrainingDiverged
 
@@ -57,7 +61,7 @@ def test_a_command_of_the_readme_exists(line: str, run: Run) -> None:
     result = run(*words) if line in CHEAP else run(*words, "--help")
     assert result.exit_code == 0, result.output
     options = {word for word in words if word.startswith("--")}
-    assert options <= set(re.findall(r"--[a-z]+", run(words[0], "--help").output))
+    assert options <= set(re.findall(r"--[a-z-]+", run(words[0], "--help").output))
 
 
 @pytest.mark.parametrize("line", documented("make"))
@@ -173,6 +177,8 @@ def test_results_count_the_published_cells(run: Run) -> None:
         ),
         (["reproduce", "bang", "--seeds", "0"], "seeds is 0: it must be at least 1."),
         (["data", "mnits"], "did you mean 'mnist'?"),
+        (["data", ""], "'' names no data: accepted are digits, shapes, mnist, "),
+        (["data", "digits", "--size", "8"], "digits has a size of its own"),
     ],
 )
 def test_bad_input_gets_one_sentence(arguments: list[str], sentence: str, run: Run) -> None:
@@ -232,6 +238,48 @@ def test_serve_names_a_port_that_is_taken(run: Run) -> None:
         result = run("serve", "--port", port)
     assert result.exit_code == 1
     assert f"Port {port} cannot be used" in result.output
+
+
+def test_data_crops_and_resizes_a_folder(run: Run, tmp_path: Path, cache_folder: Path) -> None:
+    make_own(tmp_path / "own")
+    shown = run("data", str(tmp_path / "own"), "--size", "3").stdout
+    assert shown.startswith("own: 21 images of 3×3×3 in 3 classes; ")
+    assert shown.endswith("; ant 7, bee 7, cat 7\n")
+
+
+def test_lab_serves_the_chapters_at_the_port_and_ends_when_told(tmp_path: Path) -> None:
+    pytest.importorskip("jupyterlab")
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    options = ["--allow-root", "--log-level=ERROR", "--IdentityProvider.token="]
+    command = [Path(sys.executable).with_name("robustnb"), "lab", "--no-browser", *options]
+    settings = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "RUNTIME")}
+    with subprocess.Popen([*command, "--port", str(port)], env=os.environ | settings) as server:
+        try:
+            address = f"http://localhost:{port}/api/contents"
+            names = {entry["name"] for entry in json.load(answer(address, server))["content"]}
+        finally:
+            server.terminate()
+    assert {chapter.name + ".ipynb" for chapter in Book(cli.ROOT, "smoke").chapters()} <= names
+    with pytest.raises(URLError):
+        urlopen(address)
+
+
+def answer(address: str, server: subprocess.Popen[bytes]) -> Any:
+    until = time.monotonic() + 120
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            return urlopen(address)
+        except URLError:
+            time.sleep(0.1)
+    raise RuntimeError(f"Nothing answered at {address}.")
+
+
+def test_lab_says_what_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "find_spec", lambda _: None)
+    result = run("lab")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: JupyterLab is not installed: ")
 
 
 def test_clean_removes_what_was_built(tmp_path: Path) -> None:

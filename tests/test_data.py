@@ -113,6 +113,7 @@ def real(path: str) -> pytest.MarkDecorator:
 def test_real_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROBUSTNB_DATA", str(REAL))
     dataset = load("mnist", "as_published")
+    assert dataset.digest == "b3fe36794a3a"  # as in the rows of book/results
     for split in ("train", "test"):
         oracle = datasets.MNIST(REAL, train=split == "train")
         images, labels = dataset.split(split)
@@ -132,6 +133,7 @@ def test_mnist_5k_is_part_of_the_first_training_images(monkeypatch: pytest.Monke
 def test_real_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROBUSTNB_DATA", str(REAL))
     dataset = load("cifar10", "as_published")
+    assert dataset.digest == "19365f42518f"  # as in the rows of book/results
     classes = "airplane automobile bird cat deer dog frog horse ship truck"
     assert dataset.classes == tuple(classes.split())
     assert dataset.images.shape == (60_000, 3, 32, 32)

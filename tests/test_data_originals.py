@@ -71,6 +71,23 @@ def test_tiny_imagenets_validation_images_are_the_test_part(given_folder: Path) 
         assert torch.equal(images[label], to_tensor(Image.open(path).convert("RGB")))
 
 
+@pytest.mark.parametrize("inner", ["", "images"])
+def test_sorted_validation_images_are_read_as_those_with_annotations(
+    given_folder: Path, inner: str
+) -> None:
+    make_tiny_imagenet(given_folder)
+    expected = str(load("tiny-imagenet"))
+    validation = given_folder / "tiny-imagenet-200/val"
+    for line in (validation / "val_annotations.txt").read_text().splitlines():
+        name, wordnet_id = line.split("\t")[:2]
+        (validation / wordnet_id / inner).mkdir(parents=True)
+        (validation / f"images/{name}").rename(validation / wordnet_id / inner / name)
+    (validation / "val_annotations.txt").unlink()
+    assert str(load("tiny-imagenet")) == expected
+    (validation / "images").rmdir()
+    assert str(load("tiny-imagenet")) == expected
+
+
 def test_missing_annotations_are_named(given_folder: Path, cache_folder: Path) -> None:
     make_tiny_imagenet(given_folder)
     annotations = given_folder / "tiny-imagenet-200/val/val_annotations.txt"

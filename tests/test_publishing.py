@@ -1,5 +1,6 @@
 """A tiny book: built, built again, stopped, and what turns a build red."""
 
+import json
 import os
 import re
 import shutil
@@ -13,14 +14,18 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
+from image_folders import make_own, noise, save
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from robustnb.data import load
 from robustnb.publishing import execute
 from robustnb.publishing.book import ROOT, Book
 from robustnb.publishing.build import build
 from robustnb.publishing.chapter import Chapter, duration, fingerprint
 from robustnb.publishing.errors import BookError
-from robustnb.publishing.notebook import read_notebook
+from robustnb.publishing.notebook import read_notebook, write_notebook
+from robustnb.signatures import READ_LOG, noted
 
 # A data set that takes no time to load.
 DATA = """\
@@ -276,12 +281,178 @@ def test_an_unknown_profile_or_chapter_gets_the_accepted_names(tiny: Path) -> No
         Book(tiny, "big")
     write_chapter(tiny, "waves")
     contents(tiny, "waves")
-    assert complaint(tiny, only="sea") == "Unknown chapter 'sea': use one of waves."
+    assert complaint(tiny, only="sea") == (
+        "Unknown chapter 'sea': use one of waves, or give it a line in _toc.yml (- file: book/sea)."
+    )
 
 
 def test_a_folder_without_a_book_is_named(tmp_path: Path) -> None:
     with pytest.raises(BookError, match=r"it has no _toc\.yml"):
         Book(tmp_path, "smoke")
+
+
+NO_NOTEBOOK = "waves.ipynb is no notebook of version 4, as JupyterLab saves it."
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "waves.ipynb is no valid JSON (Expecting value: line 1 column 1 (char 0))."),
+        ("{\n<<<<<<< HEAD", "waves.ipynb is no valid JSON (Expecting property name enclosed in "),
+        ("[1]", NO_NOTEBOOK),
+        ("{}", NO_NOTEBOOK),
+        ('{"metadata": {}, "cells": [{"cell_type": "code"}]}', NO_NOTEBOOK),
+        ('{"metadata": {}, "worksheets": [{"cells": []}], "nbformat": 3}', NO_NOTEBOOK),
+    ],
+)
+def test_a_chapter_that_is_no_notebook_is_one_sentence(tiny: Path, text: str, reason: str) -> None:
+    (tiny / "book/waves.ipynb").write_text(text)
+    contents(tiny, "waves")
+    message = complaint(tiny)
+    assert message.startswith(f"Chapter waves cannot be read: {reason}")
+    assert "\n" not in message
+
+
+def test_a_damaged_copy_is_executed_again(tiny: Path) -> None:
+    chapter = Chapter(write_chapter(tiny, "waves"), tiny / "_build", "smoke")
+    assert not chapter.is_current()
+    chapter.executed.parent.mkdir()
+    for damage in ("", "{", "[]", '{"cells": [], "metadata": {}}'):
+        chapter.executed.write_text(damage)
+        assert not chapter.is_current()
+
+
+# A page of one's own.
+
+
+def readme_page(root: Path) -> None:
+    """Add the page of README's five lines to a book."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("takes five lines:")[2]
+    lines = re.findall(r"^\d\. .*", text, re.MULTILINE)
+    assert len(lines) == 5
+    name, title = re.findall(r"`([^`]+)`", lines[0])[1:]
+    cells = [new_markdown_cell(title)]
+    for line in lines[1:3]:
+        tag, source = re.findall(r"`([^`]+)`", line)
+        cells.append(cell(source, tag))
+    nbformat.write(new_notebook(cells=cells), root / "book" / name)
+    (entry,) = re.findall(r"`(- .+)`", lines[3])
+    with (root / "_toc.yml").open("a") as file:
+        file.write(f"chapters:\n{entry}\n")
+
+
+def test_an_own_page_is_executed_again_when_its_pictures_change(
+    tiny: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path_factory.mktemp("Über uns")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("ROBUSTNB_CACHE", str(home / "cache"))
+    pictures = make_own(home / "die größten Fotos")
+    (pictures / "ant").rename(pictures / "$a$ *b* <i> & |c|")
+    (pictures / "README.md").write_text("See www.example.org.")
+    (home / "pictures").symlink_to(pictures)
+    root = Path(shutil.copytree(tiny, home / "ein schönes Buch"))
+    readme_page(root)
+    page = build(root=root, say=lambda _: None).parent / "book/mine.html"
+    note = BeautifulSoup(page.read_text(), "html.parser").select_one(".provenance")
+    assert note is not None
+    shown = (
+        "die größten Fotos: 21 images of 3×32×32 in 3 classes; train 15, validation 3, test 3;",
+        "; $a$ *b* <i> & |c| 7, bee 7, cat 7; left out as no image or in no class folder "
+        "1 file (README.md).",
+    )
+    assert [part for part in shown if part not in note.text] == []
+    assert not note.select("a, em, i, .math")
+    assert str(home) not in (page.parents[1] / "_sources/book/mine.ipynb").read_text()
+    said: list[str] = []
+    build(root=root, say=said.append)
+    assert [line.partition(",")[0] for line in said] == ["mine: unchanged", "pages: unchanged"]
+    save(noise(9, 9, 3), pictures / "bee/new.png")
+    build(root=root, say=lambda _: None)
+    assert "22 images of 3×32×32" in page.read_text()
+
+
+def executed_with(folders: list[list[str]], chapter: Chapter) -> None:
+    """Store the copy of a chapter that has read these folders."""
+    notebook = read_notebook(chapter.source)
+    notebook["metadata"]["robustnb"] = {"digest": chapter.digest, "folders": folders}
+    write_notebook(chapter.executed, notebook)
+
+
+def test_a_page_follows_the_folders_that_were_read(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROBUSTNB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ROBUSTNB_DATA", str(tmp_path / "data"))
+    for part in ("train", "test"):
+        make_own(tmp_path / "data/mnist" / part)
+    chapter = Chapter(write_chapter(tiny, "waves"), tiny / "_build", "smoke")
+    monkeypatch.setenv(READ_LOG, str(chapter.read_log))
+    chapter.folder.mkdir()
+    make_own(tmp_path / "own")
+    for _ in range(2):
+        load("mnist")
+        load(tmp_path / "own")
+    folders = noted(chapter.read_log)
+    assert [folder for folder, _ in folders] == [
+        str(tmp_path / "data/mnist"),
+        str(tmp_path / "own"),
+    ]
+    for changed in ("data/mnist/test/ant/0.png", "own/ant/0.png", "own/ant/new.png"):
+        executed_with(noted(chapter.read_log), chapter)
+        assert chapter.is_current()
+        save(noise(5, 4, 3, seed=77), tmp_path / changed)
+        assert not chapter.is_current()
+        chapter.read_log.unlink()
+        load("mnist")
+        load(tmp_path / "own")
+    executed_with(noted(chapter.read_log), chapter)
+    assert chapter.is_current()
+    (tmp_path / "own").rename(tmp_path / "moved")
+    assert not chapter.is_current()
+
+
+def test_a_page_follows_a_link_that_leads_elsewhere(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROBUSTNB_CACHE", str(tmp_path / "cache"))
+    chapter = Chapter(write_chapter(tiny, "waves"), tiny / "_build", "smoke")
+    monkeypatch.setenv(READ_LOG, str(chapter.read_log))
+    chapter.folder.mkdir()
+    link = tmp_path / "own"
+    link.symlink_to(make_own(tmp_path / "some"))
+    assert load(link).name == "some"
+    executed_with(noted(chapter.read_log), chapter)
+    assert chapter.is_current()
+    link.unlink()
+    link.symlink_to(make_own(tmp_path / "other", per_class=8))
+    assert not chapter.is_current()
+
+
+# Says which Python it runs under, and leaves the bars that a page cannot move.
+CLAIMS = """import sys, ipywidgets, tqdm.auto
+from IPython.display import display
+for _ in tqdm.auto.tqdm(range(3), disable=False): pass
+for _ in tqdm.auto.tqdm(iter("ab"), "some", disable=False): pass
+display(ipywidgets.IntProgress())
+print(sys.executable)"""
+
+
+def test_a_page_runs_under_the_python_that_builds_it_and_shows_no_bar(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {"argv": ["false", "{connection_file}"], "display_name": "Other", "language": "python"}
+    for place in ("JUPYTER_PATH", "JUPYTER_DATA_DIR"):
+        folder = tmp_path / place / "kernels/python3"
+        folder.mkdir(parents=True)
+        (folder / "kernel.json").write_text(json.dumps(other))
+        monkeypatch.setenv(place, str(tmp_path / place))
+    write_chapter(tiny, "waves", cell(CLAIMS))
+    contents(tiny, "waves")
+    build(only="waves", root=tiny, say=lambda _: None)
+    executed = read_notebook(tiny / "_build/smoke/chapters/waves.ipynb")
+    shown = [o for o in executed["cells"][-1]["outputs"] if o.get("name") != "stderr"]
+    assert ["".join(output["text"]) for output in shown] == [f"{sys.executable}\n"]
 
 
 # Small parts.
@@ -304,7 +475,7 @@ def test_the_digest_of_a_chapter_follows_everything_that_goes_into_it(
     (tiny / "data/MNIST/raw").mkdir(parents=True)
     monkeypatch.setenv("ROBUSTNB_DATA", str(tiny / "data"))
     digests.append(digest())
-    (tiny / "data/MNIST/raw/images").write_text("0")
+    (tiny / "data/mnist").mkdir()
     digests.append(digest())
     assert len(set(digests)) == len(digests)
     assert digest() == digests[-1]

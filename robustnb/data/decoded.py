@@ -5,18 +5,20 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustnb.data.dataset import DataError
 from robustnb.data.pictures import Pictures, Reader
 from robustnb.data.writing import draft_folder, move_into_place
 from robustnb.files import cache_folder
+from robustnb.signatures import note_read, signature
 
-FORMAT = 1  # of a cache entry
+FORMAT = 2  # of a cache entry, and of how images are read
 
 
 class Decoded(NamedTuple):
@@ -26,24 +28,33 @@ class Decoded(NamedTuple):
     labels: Tensor
     classes: tuple[str, ...]
     train_size: int
+    validation_size: int
+    notes: tuple[str, ...]
     digest: str
 
 
 def scaled(pictures: Pictures) -> Decoded:
     """Scale pictures to [0, 1] in memory."""
     images = torch.from_numpy(pictures.pixels).float().div_(255)
-    labels = torch.from_numpy(pictures.labels)
-    return Decoded(images, labels, pictures.classes, pictures.train_size, digest(pictures))
+    return Decoded(images, torch.from_numpy(pictures.labels), **about(pictures))
 
 
-def decoded_once(name: str, folder: Path, reader: Reader) -> Decoded:
-    """Return a folder's pictures, which are read again only if a file in it has changed."""
-    place = short_hash(str(folder).encode())
-    entry = cache_folder() / name / f"{place}-{signature(folder)}"
+def decoded_once(name: str, folder: Path, reader: Reader, variant: str = "") -> Decoded:
+    """Return a folder's pictures, which are read again only if a file in it has changed.
+
+    `variant` tells apart what readers of different settings make of the same folder.
+    """
+    place = short_hash(os.fsencode(folder), variant.encode())
+    try:
+        found = signature(folder)
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read ({error.strerror}).") from error
+    note_read(folder, found)
+    entry = cache_folder() / name / f"{place}-{FORMAT}-{found}"
     if entry.is_dir():
         try:
             return read_entry(entry)
-        except (OSError, EOFError, ValueError, KeyError):  # damaged: decode again
+        except (OSError, EOFError, ValueError, KeyError, TypeError):  # damaged: decode again
             shutil.rmtree(entry, ignore_errors=True)
     write_entry(reader(folder), entry)
     for outdated in set(entry.parent.glob(f"{place}-*")) - {entry}:
@@ -51,25 +62,32 @@ def decoded_once(name: str, folder: Path, reader: Reader) -> Decoded:
     return read_entry(entry)
 
 
+def about(pictures: Pictures) -> dict[str, Any]:
+    """Return what is known of pictures beside their pixels and labels."""
+    return {
+        "classes": pictures.classes,
+        "train_size": pictures.train_size,
+        "validation_size": pictures.validation_size,
+        "notes": pictures.notes,
+        "digest": digest(pictures),
+    }
+
+
 def read_entry(entry: Path) -> Decoded:
-    about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
+    known = json.loads((entry / "about.json").read_text(encoding="utf-8"))
     # Mode "c" copies on write: nothing done to the tensor can spoil the cache.
     images = torch.from_numpy(np.load(entry / "images.npy", mmap_mode="c"))
     labels = torch.from_numpy(np.load(entry / "labels.npy"))
-    return Decoded(images, labels, tuple(about["classes"]), about["train_size"], about["digest"])
+    known |= {name: tuple(known[name]) for name in ("classes", "notes")}
+    return Decoded(images, labels, **known)
 
 
 def write_entry(pictures: Pictures, entry: Path) -> None:
     """Write a cache entry, whole or not at all."""
-    about = {
-        "classes": pictures.classes,
-        "train_size": pictures.train_size,
-        "digest": digest(pictures),
-    }
     with draft_folder(entry.parent) as draft:
         write_images(pictures.pixels, draft / "images.npy")
         np.save(draft / "labels.npy", pictures.labels)
-        (draft / "about.json").write_text(json.dumps(about), encoding="utf-8")
+        (draft / "about.json").write_text(json.dumps(about(pictures)), encoding="utf-8")
         move_into_place(draft, entry)
 
 
@@ -81,22 +99,6 @@ def write_images(pixels: NDArray[np.uint8], path: Path) -> None:
         for start in range(0, len(pixels), 4096):
             block = pixels[start : start + 4096]
             file.write(np.divide(block, 255, dtype=np.float32, order="C").data)
-
-
-def signature(folder: Path) -> str:
-    """Return a hash of all files' names, sizes and times: 60,000 files take 0.3 s."""
-    files = [f"format {FORMAT}"]
-    folders = [str(folder)]
-    while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                else:
-                    # A link that leads nowhere is a file like others, which no reader opens.
-                    status = entry.stat(follow_symlinks=entry.is_file())
-                    files.append(f"{entry.path} {status.st_size} {status.st_mtime_ns}")
-    return short_hash("\n".join(sorted(files)).encode(errors="surrogateescape"))
 
 
 def digest(pictures: Pictures) -> str:

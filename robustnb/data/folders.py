@@ -1,20 +1,24 @@
 """Read image files from class folders into one array."""
 
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from multiprocessing.pool import ThreadPool
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from tqdm.auto import tqdm
 
 from robustnb.data.dataset import DataError
+from robustnb.data.decoding import Size, decode_all, is_picture, picture_suffixes
 from robustnb.data.pictures import SEED, Pictures, interleave
+from robustnb.signatures import files_below
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+# The names, in any case, of the folders that hold the parts of a data set.
+PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,42 +33,91 @@ class Listing:
         order = interleave(self.labels, seed)
         return Listing([self.paths[i] for i in order], self.labels[order])
 
+    def cut(self, size: int) -> "list[Listing]":
+        """Return the first `size` files, and the others."""
+        return [
+            Listing(self.paths[part], self.labels[part])
+            for part in (slice(size), slice(size, None))
+        ]
 
-def read_class_folders(folder: Path) -> Pictures:
+
+def read_class_folders(folder: Path, size: Size | None = None) -> Pictures:
     """Read `<class>/*.png`, or `train/<class>/*.png` and `test/<class>/*.png`, below a folder.
 
-    Without `train` and `test`, a random seventh of every class is for testing.
+    Without `train` and `test`, a random seventh of every class is for testing. Beside these two
+    there may be `val`, which is the test part where there is no `test`. Names of these folders are
+    taken in any case, and `training`, `testing`, `valid` and `validation` too.
     """
-    if subfolders(folder / "train"):
-        return read_train_and_test(folder)
-    classes = class_folders(folder)
-    listing = list_images(folder, classes).interleaved(SEED)
-    train_size = round(len(listing.paths) * 6 / 7)
-    return Pictures(decode_all(listing.paths, folder.name), listing.labels, classes, train_size)
+    parts = part_folders(folder)
+    if parts:
+        classes, listings = list_parts(folder, parts)
+    else:
+        classes = class_folders(folder)
+        listing = list_images(folder, classes).interleaved(SEED)
+        listings = listing.cut(round(len(listing.paths) * 6 / 7))
+    read = {path for listing in listings for path in listing.paths}
+    left_out = sorted({Path(entry.path) for entry in files_below(folder)} - read)
+    pictures = decode_parts(folder, listings, classes, size, left_out)
+    if "test" in parts or not parts:
+        return pictures
+    return replace(
+        pictures, notes=(f"{parts['validation'].name} is the test part", *pictures.notes)
+    )
 
 
-def read_train_and_test(folder: Path) -> Pictures:
-    extra = sorted({path.name for path in subfolders(folder)} - {"train", "test"})
+def part_folders(folder: Path) -> dict[str, Path]:
+    """Return the folders that hold the parts of a data set; none if the classes lie in `folder`.
+
+    A folder of such a name with no folder inside is a class like others: of trains, say.
+    """
+    named = [path for path in subfolders(folder) if path.name.lower() in PARTS]
+    if not any(subfolders(path) for path in named):
+        return {}
+    parts: dict[str, Path] = {}
+    for path in named:
+        other = parts.setdefault(PARTS[path.name.lower()], path)
+        if other != path:
+            raise DataError(
+                f"{folder} has both {other.name} and {path.name}, which mean the same: join them."
+            )
+    return parts
+
+
+def list_parts(folder: Path, parts: dict[str, Path]) -> tuple[tuple[str, ...], list[Listing]]:
+    """List the images for training, for validation if they have a folder too, and for testing."""
+    train = parts.get("train", folder / "train")
+    extra = [path for path in subfolders(folder) if path not in parts.values()]
     if extra:
         raise DataError(
-            f"{folder / extra[0]} lies beside the folder train and would be left out: "
-            "accepted there are train and test (a validation split is held out of train)."
+            f"{extra[0]} lies beside the folder {train.name} and would be left out: accepted there "
+            "are train, val and test (without val, a validation split is held out of train)."
         )
-    classes = class_folders(folder / "train")
-    differing = sorted(set(classes) ^ set(class_folders(folder / "test")))
-    if differing:
-        raise DataError(
-            f"The class {differing[0]} is in only one of {folder}/train and {folder}/test: "
-            "both must hold the same class folders."
-        )
-    parts = [list_images(folder / part, classes) for part in ("train", "test")]
-    return join(parts, classes, folder.name)
+    validation = [parts["validation"]] if {"validation", "test"} <= parts.keys() else []
+    test = parts.get("test", parts.get("validation", folder / "test"))
+    classes = class_folders(train)
+    for part in (*validation, test):
+        differing = sorted(set(classes) ^ set(class_folders(part)))
+        if differing:
+            raise DataError(
+                f"The class {differing[0]} is in only one of {train} and {part}: "
+                "both must hold the same class folders."
+            )
+    return classes, [
+        list_images(part, classes).interleaved() for part in (train, *validation, test)
+    ]
 
 
 def subfolders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = (p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(found, key=lambda path: natural_order(path.name))
+
+
+def natural_order(name: str) -> tuple[object, ...]:
+    """Return a key that sorts 2 before 10, and all else as it would be sorted without it."""
+    parts = re.findall(r"\d+|\D", name)
+    return [("0", int(part)) if part.isdecimal() else (part, 0) for part in parts], name
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:
@@ -85,7 +138,8 @@ def list_images(folder: Path, classes: Sequence[str]) -> Listing:
         images = images_below(folder / name)
         if not images:
             raise DataError(
-                f"The class folder {folder / name} holds no image ({', '.join(SUFFIXES)})."
+                f"The class folder {folder / name} holds no image that Pillow can open "
+                "(.png, .jpg, .webp and so on)."
             )
         paths += images
         labels += [label] * len(images)
@@ -93,52 +147,38 @@ def list_images(folder: Path, classes: Sequence[str]) -> Listing:
 
 
 def images_below(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    suffixes = picture_suffixes()
+    paths = (Path(entry.path) for entry in files_below(folder))
+    return sorted(path for path in paths if is_picture(path, suffixes))
 
 
-def join(parts: Iterable[Listing], classes: tuple[str, ...], description: str) -> Pictures:
-    train, test = (part.interleaved() for part in parts)
+def decode_parts(
+    folder: Path,
+    parts: Sequence[Listing],
+    classes: tuple[str, ...],
+    size: Size | None = None,
+    left_out: Sequence[Path] = (),
+) -> Pictures:
+    """Decode the images for training, for validation if there are such, and for testing."""
+    paths = [path for part in parts for path in part.paths]
+    pixels, with_more_pages = decode_all(paths, folder.name, size)
+    notes = {
+        "left out as no image or in no class folder": left_out,
+        "only the first page taken of": with_more_pages,
+    }
     return Pictures(
-        decode_all([*train.paths, *test.paths], description),
-        np.concatenate([train.labels, test.labels]),
+        pixels,
+        np.concatenate([part.labels for part in parts]),
         classes,
-        len(train.paths),
+        len(parts[0].paths),
+        sum(len(part.paths) for part in parts[1:-1]),
+        tuple(f"{note} {counted(files, folder)}" for note, files in notes.items() if files),
     )
 
 
-def decode_all(paths: Sequence[Path], description: str) -> NDArray[np.uint8]:
-    """Decode images of one size to (N,C,H,W); C is 1 if all are grayscale, otherwise 3."""
-    height, width = decode(paths[0]).shape[:2]
-    pixels = np.empty((len(paths), 3, height, width), dtype=np.uint8)
-    all_gray = True
-    with ThreadPool(min(4, os.cpu_count() or 1)) as pool:
-        decoded = pool.imap(decode, paths, chunksize=64)
-        progress = tqdm(decoded, f"decoding {description}", len(paths), unit=" images", leave=False)
-        for row, path, image in zip(pixels, paths, progress, strict=True):
-            if image.shape[:2] != (height, width):
-                raise DataError(
-                    f"All images must have one size, but {paths[0]} is {width}×{height} "
-                    f"and {path} is {image.shape[1]}×{image.shape[0]}."
-                )
-            row[:] = np.atleast_3d(image).transpose(2, 0, 1)
-            all_gray &= image.ndim == 2
-    return pixels[:, :1].copy() if all_gray else pixels
-
-
-def decode(path: Path) -> NDArray[np.uint8]:
-    """Decode one image to (H,W) if it is grayscale, to (H,W,3) otherwise."""
-    try:
-        with Image.open(path) as image:
-            deep = image.mode.startswith(("I", "F"))
-            gray = image.mode in ("1", "L", "LA")
-            pixels = np.asarray(image.convert("L" if gray else "RGB"))
-    except Exception as error:  # Pillow's decoders fail in many ways
-        raise DataError(f"The image {path} is damaged, or of an unknown kind.") from error
-    if deep:
-        raise DataError(f"The image {path} has more than 8 bits a channel: save it with 8.")
-    return pixels
+def counted(files: Sequence[Path], folder: Path) -> str:
+    """Return the number of files and the names of the first."""
+    names = [path.relative_to(folder).as_posix() for path in files[:3]]
+    more = ["…"] if len(files) > 3 else []
+    number = "1 file" if len(files) == 1 else f"{len(files):,} files"
+    return f"{number} ({', '.join([*names, *more])})"

@@ -10,10 +10,11 @@ from robustnb.data.dataset import DataError
 from robustnb.data.folders import (
     Listing,
     class_folders,
+    decode_parts,
     images_below,
-    join,
     list_images,
     read_class_folders,
+    subfolders,
 )
 from robustnb.data.pictures import Pictures, Reader, interleave
 
@@ -54,13 +55,18 @@ def open_with_torchvision(kind: str, root: Path) -> list[Any]:
 
 
 def read_tiny_imagenet(folder: Path) -> Pictures:
-    """Read Tiny-ImageNet; its validation images become the test part, as its own have no labels."""
+    """Read Tiny-ImageNet; its validation images become the test part, as its own have no labels.
+
+    They lie in one folder, as they are published, or are sorted into class folders already.
+    """
     wordnet_ids = class_folders(folder / "train")
+    is_sorted = {path.name for path in subfolders(folder / "val")} >= set(wordnet_ids)
+    list_validation = list_images if is_sorted else list_annotated
     parts = [
-        list_images(folder / "train", wordnet_ids),
-        list_annotated(folder / "val", wordnet_ids),
+        list_images(folder / "train", wordnet_ids).interleaved(),
+        list_validation(folder / "val", wordnet_ids).interleaved(),
     ]
-    return join(parts, first_words(folder / "words.txt", wordnet_ids), folder.name)
+    return decode_parts(folder, parts, first_words(folder / "words.txt", wordnet_ids))
 
 
 def list_annotated(folder: Path, classes: Sequence[str]) -> Listing:

@@ -12,12 +12,17 @@ SEED = 0  # for RandomState, as NumPy promises its numbers in every future relea
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Hold 8-bit pictures: the first `train_size` are for training, the others for testing."""
+    """Hold 8-bit pictures: first those for training, then for validation, then for testing.
+
+    `notes` say what was left out of them.
+    """
 
     pixels: NDArray[np.uint8]  # (N, C, H, W)
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     train_size: int
+    validation_size: int = 0
+    notes: tuple[str, ...] = ()
 
 
 Reader = Callable[[Path], Pictures]  # of the folder that holds a data set

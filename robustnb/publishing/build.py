@@ -6,7 +6,7 @@ import click
 from filelock import FileLock
 
 from robustnb.publishing.book import ROOT, Book
-from robustnb.publishing.errors import require
+from robustnb.publishing.errors import BookError
 from robustnb.publishing.execute import Say, execute
 from robustnb.publishing.render import render
 
@@ -22,13 +22,18 @@ def build(
     """
     book = Book(root.resolve(), profile)
     chapters = book.chapters()
-    if only:
-        require("chapter", only, [chapter.name for chapter in chapters])
+    names = [chapter.name for chapter in chapters]
+    if only and only not in names:
+        raise BookError(
+            f"Unknown chapter {only!r}: use one of {', '.join(names) or 'none yet'}, or give it a "
+            f"line in _toc.yml (- file: book/{only})."
+        )
     chosen = [chapter for chapter in chapters if only in (None, chapter.name)]
     book.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(book.folder / ".lock"):
         execute(chosen, say)
-        stale = [chapter.name for chapter in chapters if not chapter.is_current()]
+        others = [chapter for chapter in chapters if chapter not in chosen]
+        stale = [chapter.name for chapter in others if not chapter.is_current()]
         if stale:
             say(f"pages: not rendered, they wait for {', '.join(stale)}")
             return chosen[0].executed

@@ -16,6 +16,7 @@ from robustnb.publishing.errors import BookError
 from robustnb.publishing.notebook import (
     Notebook,
     code_cells,
+    drop_progress_bars,
     drop_traces,
     read_notebook,
     share_texts,
@@ -23,6 +24,7 @@ from robustnb.publishing.notebook import (
     write_notebook,
 )
 from robustnb.results import device_name
+from robustnb.signatures import is_unchanged, noted
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -55,9 +57,18 @@ class Chapter:
         """Return the path of what the kernel and its processes print to no cell."""
         return self.folder / f"{self.name}.log"
 
+    @property
+    def read_log(self) -> Path:
+        """Return the path of the file in which the folders of data that are read are noted."""
+        return self.folder / f"{self.name}.folders"
+
     @cached_property
     def digest(self) -> str:
-        """Return a digest of all that goes into the chapter, as it was when first asked for."""
+        """Return a digest of what goes into the chapter, as it was when first asked for.
+
+        Of the folders of data that it reads, which are known once it was executed, the record has
+        the signatures.
+        """
         book = self.source.parent
         data = [
             file
@@ -66,27 +77,33 @@ class Chapter:
         ]
         code = [file for file in PACKAGE.rglob("*") if file.suffix in {".py", ".js", ".css"}]
         versions = (platform.python_version(), version("torch"))
-        return fingerprint([self.source, *data, *code], self.profile, versions, _real_data())
+        return fingerprint([self.source, *data, *code], self.profile, versions, _data_sets())
 
     def record(self) -> dict[str, Any]:
         """Return what was noted when the chapter was executed; nothing if it was not yet."""
-        if not self.executed.exists():
+        try:
+            record: dict[str, Any] = read_notebook(self.executed)["metadata"]["robustnb"]
+        except (OSError, ValueError, KeyError):  # it was not, or its copy is damaged
             return {}
-        record: dict[str, Any] = read_notebook(self.executed)["metadata"].get("robustnb", {})
         return record
 
     def is_current(self) -> bool:
         """Tell whether nothing has changed since the chapter was executed."""
-        return bool(self.record().get("digest") == self.digest)
+        record = self.record()
+        return record.get("digest") == self.digest and all(
+            is_unchanged(folder, known) for folder, known in record["folders"]
+        )
 
     def keep(self, seconds: float) -> None:
         """Store the copy that was executed in `seconds` with a record of how it came about."""
         notebook = read_notebook(self.partial)
         drop_traces(notebook)
+        drop_progress_bars(notebook)
         share_texts(notebook)
         notebook["metadata"]["robustnb"] = {
             "digest": self.digest,
             "dataset": self._dataset(notebook),
+            "folders": noted(self.read_log),
             "seconds": round(seconds, 1),
             "hardware": device_name(),
             "python": platform.python_version(),
@@ -95,6 +112,7 @@ class Chapter:
         }
         write_notebook(self.executed, notebook)
         self.partial.unlink()
+        self.read_log.unlink(missing_ok=True)
 
     def _dataset(self, notebook: Notebook) -> list[str]:
         """Return the line of each data set that the executed notebook shows."""
@@ -111,7 +129,10 @@ class Chapter:
 
 def check(notebook: Path) -> None:
     """Raise BookError unless the notebook takes a profile and shows its data set."""
-    cells = code_cells(read_notebook(notebook))
+    try:
+        cells = code_cells(read_notebook(notebook))
+    except ValueError as error:
+        raise BookError(f"Chapter {notebook.stem} cannot be read: {error}.") from error
     parameters = [cell for cell in cells if "parameters" in tags(cell)]
     if not any(re.search(r"^profile\b", "".join(c["source"]), re.MULTILINE) for c in parameters):
         raise BookError(
@@ -140,16 +161,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _real_data() -> list[tuple[str, int, int]]:
-    """Return what identifies the folder of real data: the names, sizes and dates of its files."""
-    folder = os.environ.get("ROBUSTNB_DATA")
-    if not folder:
+def _data_sets() -> list[str]:
+    """Return where ROBUSTNB_DATA is, and the names of the folders in which a data set may lie."""
+    given = os.environ.get("ROBUSTNB_DATA")
+    if not given:
         return []
-    depths = ("[!.]*", "[!.]*/[!.]*", "[!.]*/[!.]*/[!.]*")
-    found = [path for depth in depths for path in Path(folder).glob(depth)]
-    return sorted((str(path.relative_to(folder)), *_size_and_date(path)) for path in found)
-
-
-def _size_and_date(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return (status.st_size, status.st_mtime_ns) if path.is_file() else (0, 0)
+    root = Path(given).expanduser().resolve()
+    found = [path for depth in ("[!.]*", "[!.]*/[!.]*") for path in root.glob(depth)]
+    return [str(root), *sorted(str(path) for path in found if path.is_dir())]

@@ -17,6 +17,7 @@ from robustnb.files import write_whole
 from robustnb.publishing.chapter import Chapter, check, duration
 from robustnb.publishing.errors import BookError
 from robustnb.publishing.notebook import started_cells
+from robustnb.signatures import READ_LOG
 
 Say = Callable[[str], object]
 
@@ -111,13 +112,15 @@ def _execute_one(
     started = time.monotonic()
     chapter.folder.mkdir(parents=True, exist_ok=True)
     chapter.partial.unlink(missing_ok=True)
-    os.environ.update(environment)
+    chapter.read_log.unlink(missing_ok=True)
+    os.environ.update(environment, **{READ_LOG: str(chapter.read_log)})
     with chapter.log.open("wb") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     from papermill import execute_notebook  # here, as it takes seconds to load
 
     from robustnb.publishing.failure import explain
+    from robustnb.publishing.kernel import OwnKernel
 
     try:
         execute_notebook(
@@ -125,6 +128,7 @@ def _execute_one(
             chapter.partial,
             {"profile": chapter.profile},
             kernel_name="python3",
+            kernel_manager_class=OwnKernel,
             language="python",
             progress_bar=False,
             cwd=chapter.source.parent,

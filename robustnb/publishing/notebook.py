@@ -14,13 +14,33 @@ Cell = dict[str, Any]
 _SHARED_TEXT = re.compile(
     r'<(style|script type="text/plain") id="(robustnb-[0-9a-f]+)">.*?</(?:style|script)>', re.DOTALL
 )
+_CELL_FIELDS = {"cell_type", "metadata", "source"}
+# What tqdm's bars and those of ipywidgets are without a kernel: a text that never moves.
+_PROGRESS_BAR = re.compile(r"\d%\||\[\d\d:\d\d[<,]|^(Int|Float)Progress\(")
 _NOT_SHOWN = {"remove-cell", "remove-output", "remove_cell", "remove_output"}
 
 
 def read_notebook(path: Path) -> Notebook:
-    """Read a notebook."""
-    notebook: Notebook = json.loads(path.read_text(encoding="utf-8"))
+    """Read a notebook.
+
+    Raises ValueError, with a reason that names the file, if it holds none.
+    """
+    try:
+        notebook: Notebook = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name} is no valid JSON ({error})") from error
+    if not _is_notebook(notebook):
+        raise ValueError(f"{path.name} is no notebook of version 4, as JupyterLab saves it")
     return notebook
+
+
+def _is_notebook(found: Any) -> bool:
+    cells = found.get("cells") if isinstance(found, dict) else None
+    return (
+        isinstance(cells, list)
+        and isinstance(found.get("metadata"), dict)
+        and all(isinstance(cell, dict) and cell.keys() >= _CELL_FIELDS for cell in cells)
+    )
 
 
 def write_notebook(path: Path, notebook: Notebook) -> None:
@@ -56,6 +76,18 @@ def drop_traces(notebook: Notebook) -> None:
     for cell in notebook["cells"]:
         if "injected-parameters" in tags(cell):
             cell["metadata"]["tags"].append("remove-cell")
+
+
+def drop_progress_bars(notebook: Notebook) -> None:
+    """Drop the progress bars that a page would show as they began, at 0%."""
+    for cell in code_cells(notebook):
+        cell["outputs"] = [output for output in cell["outputs"] if not _is_progress_bar(output)]
+
+
+def _is_progress_bar(output: dict[str, Any]) -> bool:
+    data = output.get("data", {})
+    is_widget = any("widget-view" in kind for kind in data)
+    return is_widget and bool(_PROGRESS_BAR.search("".join(data.get("text/plain", ""))))
 
 
 def share_texts(notebook: Notebook) -> None:

@@ -1,5 +1,6 @@
 """Render the pages: lay out what Sphinx reads, and have it make the HTML."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -100,6 +101,7 @@ def _with_table(chapter: Chapter, table: str) -> Notebook:
 def _with_note(chapter: Chapter) -> Notebook:
     """Return the executed chapter with a note of how it came about under its title."""
     notebook = read_notebook(chapter.executed)
+    del notebook["metadata"]["robustnb"]["folders"]  # paths of this machine, which a page has not
     for cell in notebook["cells"]:
         title, _, rest = "".join(cell["source"]).partition("\n")
         if cell["cell_type"] == "markdown" and title.startswith("# "):
@@ -115,7 +117,7 @@ def _note(chapter: Chapter) -> str:
         f"**Computed for this page** at profile `{chapter.profile}` on {record['date']}, "
         f"in {duration(record['seconds'])} on {record['hardware']}, "
         f"with Python {record['python']} and PyTorch {record['torch']}. "
-        f"Data: {'; '.join(record['dataset'])}.\n"
+        f"Data: {'; '.join(map(_literal, record['dataset']))}.\n"
         ":::"
     )
 
@@ -125,9 +127,14 @@ def _table(chapters: Sequence[Chapter]) -> str:
     lines = ["| Chapter | Data | Profile | Time | Hardware |", "|:--|:--|:--|--:|:--|"]
     for chapter in chapters:
         record = chapter.record()
-        data = "<br>".join(line.partition(";")[0] for line in record["dataset"])
+        data = "<br>".join(_literal(line.partition(";")[0]) for line in record["dataset"])
         link = f"[]({chapter.source.name})"
         time_taken = duration(record["seconds"]).replace(" ", "\N{NO-BREAK SPACE}")
         cost = f"`{chapter.profile}` | {time_taken} | {record['hardware']}"
         lines.append(f"| {link} | {data} | {cost} |")
     return "\n".join(lines)
+
+
+def _literal(text: str) -> str:
+    """Return Markdown that shows a text as it is, whatever names of files are in it."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
