@@ -137,6 +137,12 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     return logits.float() if torch.finfo(logits.dtype).bits < 32 else logits
 
 
+def check_network(model: nn.Module) -> None:
+    """Raise ValueError unless `model` is a torch.nn.Module."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"the network is a {type(model).__name__}: it must be a torch.nn.Module.")
+
+
 def _check_tensor(name: str, value: Any) -> None:
     if not isinstance(value, Tensor):
         raise ValueError(

@@ -49,7 +49,7 @@ def attacks(eps: float) -> list:
 
 @settings(max_examples=15, deadline=None)
 @given(
-    eps=st.floats(0, 2),
+    eps=st.floats(0, 1),
     kind=st.sampled_from(MODELS),
     index=st.integers(0, len(attacks(1.0)) - 1),
     seed=st.integers(0, 1000),

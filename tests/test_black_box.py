@@ -49,7 +49,7 @@ every_kind = pytest.mark.parametrize("kind", LAYERS)
 
 @settings(max_examples=30, deadline=None)
 @given(
-    eps=st.floats(0, 2),
+    eps=st.floats(0, 1),
     kind=st.sampled_from(list(LAYERS)),
     index=st.integers(0, len(attacks(1.0)) - 1),
     seed=st.integers(0, 1000),

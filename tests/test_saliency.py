@@ -129,9 +129,9 @@ MODEL = fully_connected("FC-3", in_features=6)
     [
         (lambda: smooth_grad(MODEL, IMAGES, LABELS, sigma=-1), "sigma is -1"),
         (lambda: smooth_grad(MODEL, IMAGES, LABELS, num_samples=0), "num_samples is 0"),
-        (lambda: smooth_grad(MODEL, IMAGES, LABELS[:1]), r"labels \(1,\)"),
+        (lambda: smooth_grad(MODEL, IMAGES, LABELS[:1]), "one label per image"),
         (lambda: smooth_grad(MODEL, IMAGES[0], LABELS[:1]), r"images have shape \(1, 2, 3\)"),
-        (lambda: deletion_curve(MODEL, IMAGES, LABELS[:1], IMAGES[:, 0]), "one label for each"),
+        (lambda: deletion_curve(MODEL, IMAGES, LABELS[:1], IMAGES[:, 0]), "one label per image"),
         (lambda: deletion_curve(MODEL, IMAGES, LABELS, IMAGES[:, 0], steps=0), "steps is 0"),
         (lambda: insertion_curve(MODEL, IMAGES, LABELS, IMAGES), r"\(2, 1, 2, 3\).*one map"),
     ],

@@ -121,7 +121,13 @@ def test_nothing_is_certified_about_nan() -> None:
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"sigma": 0.0}, "sigma is 0.0"), ({"n": 0}, "draws 0"), ({"alpha": 1.0}, "alpha 1.0")],
+    [
+        ({"sigma": 0.0}, "sigma is 0.0"),
+        ({"sigma": float("nan")}, "sigma is nan"),
+        ({"n": 0}, "n is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"alpha": 1.0}, "alpha is 1.0"),
+    ],
 )
 def test_wrong_input_is_named(change: dict, named: str) -> None:
     images, _ = batch(2)
