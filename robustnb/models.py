@@ -80,28 +80,35 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 10_000) -> Tenso
         return torch.cat([logits_of(model, batch) for batch in images.split(batch_size)])
 
 
-def logits_and_gradient(
+def logits_and_slope(
     model: nn.Module, images: Tensor, score: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Return the logits (N, classes), and the input gradient of the sum of `score(logits)`.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the logits (N, classes), their `score`, and the input gradient of its sum.
 
     Gradients of the network's parameters are neither computed nor touched. Raises ValueError for a
     network whose logits have no gradient in its images.
     """
     with torch.inference_mode(False), torch.enable_grad():
         inputs = (images.clone() if images.is_inference() else images).detach().requires_grad_()
-        if any(weights.is_inference() for weights in model.parameters()):
-            raise ValueError(
-                "the network was made under torch.inference_mode, where nothing has a gradient: "
-                "make it outside, or take a copy by copy.deepcopy."
-            )
-        logits = logits_of(model, inputs)
-        value, gradient = score(logits).sum(), None
-        if value.requires_grad:
-            (gradient,) = torch.autograd.grad(value, inputs, allow_unused=True)
+        logits = _followed(model, inputs)
+        scores, gradient = score(logits), None
+        if scores.requires_grad:
+            (gradient,) = torch.autograd.grad(scores.sum(), inputs, allow_unused=True)
     if gradient is None:
         raise ValueError(
             "the network's logits have no gradient in its images, as after no_grad, detach or "
             "NumPy inside it: only attacks without gradients work on it, such as Square."
         )
-    return logits.detach(), gradient
+    return logits.detach(), scores.detach(), gradient
+
+
+def _followed(model: nn.Module, inputs: Tensor) -> Tensor:
+    try:
+        return logits_of(model, inputs)
+    except RuntimeError as error:
+        if not any(weights.is_inference() for weights in model.parameters()):
+            raise
+        raise ValueError(
+            "the network was made under torch.inference_mode, where nothing has a gradient: make "
+            "it outside, or take a copy by copy.deepcopy outside."
+        ) from error

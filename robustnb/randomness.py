@@ -3,11 +3,11 @@
 import hashlib
 import operator
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,10 +48,10 @@ class Noise:
 def noise_from(model: nn.Module, generator: torch.Generator | None) -> Iterator[Noise]:
     """Let every stochastic layer of `model` draw from `generator` inside the block.
 
-    What takes no generator, such as torch.randn_like or nn.Dropout, draws inside the block from
-    global generators (torch's, Python's and NumPy's) that are seeded by the state of `generator`;
-    their own states are kept. With None the layers keep the generators that they have; a layer that
-    has none draws from torch's global one.
+    What takes no generator, such as torch.randn_like or nn.functional.dropout, draws inside the
+    block from torch's global generators, seeded by the state of `generator`; their own states are
+    kept. With None the layers keep the generators that they have; a layer that has none draws from
+    torch's global one.
     """
     layers, noise = stochastic_layers(model), Noise()
     before = [layer.generator for layer in layers]
@@ -68,66 +68,57 @@ def noise_from(model: nn.Module, generator: torch.Generator | None) -> Iterator[
 
 @contextmanager
 def _seeded_globally(model: nn.Module, generator: torch.Generator, noise: Noise) -> Iterator[None]:
-    """Seed the global generators by the state of `generator`, and give them their own back.
+    """Seed torch's global generators by the state of `generator`, and give them their own back.
 
     Seeding draws nothing from `generator`. If the block drew globally, its end draws one number, so
     that the next block draws others.
     """
-    sources = _global_sources(model, generator)
-    kept, seed = [source.get() for source in sources], _hashed(generator)
-    for source in sources:
-        source.seed(seed)
-    begun = [source.get() for source in sources]
+    ours = _global_generators(model, generator)
+    kept, seed = [each.get_state() for each in ours], _hashed(generator)
+    begun = [each.manual_seed(seed).get_state() for each in ours]
     try:
         yield
     finally:
-        noise.drawn_globally = begun != [source.get() for source in sources]
-        for source, state in zip(sources, kept, strict=True):
-            source.put(state)
+        ended = [each.get_state() for each in ours]
+        noise.drawn_globally = not all(map(torch.equal, begun, ended))
+        for each, state in zip(ours, kept, strict=True):
+            each.set_state(state)
         if noise.drawn_globally:
             draw_seed(generator.device, generator)
 
 
-class _Source(NamedTuple):
-    """A global generator: how to get its state, which can be compared, to put one, and to seed."""
+def _global_generators(model: nn.Module, generator: torch.Generator) -> list[torch.Generator]:
+    """Return torch's own generators, of the CPU and of each GPU with weights or `generator`.
 
-    get: Callable[[], Any]
-    put: Callable[[Any], object]
-    seed: Callable[[int], object]
-
-
-def _global_sources(model: nn.Module, generator: torch.Generator) -> list[_Source]:
-    """Return Python's, NumPy's and torch's generators, where a network has weights or `generator`.
-
-    Not `generator` itself, which may be a global one.
+    Not `generator` itself, which may be one of them.
     """
-    tensors = chain(model.parameters(), model.buffers())
-    devices = {generator.device, *(tensor.device for tensor in tensors)}
-    numbers = sorted(device.index for device in devices if device.type == "cuda")
-    ours = [torch.default_generator, *(torch.cuda.default_generators[n] for n in numbers)]
-    return [
-        _Source(random.getstate, random.setstate, random.seed),
-        _Source(_numpy_state, _put_numpy_state, np.random.seed),
-        *(_torch_source(each) for each in ours if each is not generator),
-    ]
+    ours = [torch.default_generator]
+    if torch.cuda.is_initialized():
+        tensors = chain(model.parameters(), model.buffers())
+        devices = {generator.device, *(tensor.device for tensor in tensors)}
+        numbers = sorted(device.index for device in devices if device.type == "cuda")
+        ours += [torch.cuda.default_generators[number] for number in numbers]
+    return [each for each in ours if each is not generator]
 
 
-def _torch_source(generator: torch.Generator) -> _Source:
-    return _Source(
-        lambda: generator.get_state().numpy().tobytes(),
-        lambda state: generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8)),
-        generator.manual_seed,
-    )
+@contextmanager
+def only_torch_draws() -> Iterator[None]:
+    """Raise ValueError if the block draws from Python's or NumPy's global random numbers.
+
+    An attack that repeats the noise of a network cannot repeat those.
+    """
+    before = _other_states()
+    yield
+    if _other_states() != before:
+        raise ValueError(
+            "the network draws from Python's or NumPy's global random numbers, which this attack "
+            "cannot repeat: let it draw from torch's."
+        )
 
 
-def _numpy_state() -> tuple[Any, ...]:
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002
-    return name, np.asarray(keys).tobytes(), *rest
-
-
-def _put_numpy_state(state: tuple[Any, ...]) -> None:
-    name, keys, *rest = state
-    np.random.set_state((name, np.frombuffer(keys, np.uint32), *rest))  # noqa: NPY002
+def _other_states() -> tuple[Any, ...]:
+    _, keys, place, *_ = np.random.get_state()  # noqa: NPY002
+    return random.getstate(), np.asarray(keys).tobytes(), place
 
 
 def _hashed(generator: torch.Generator) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from robustnb.checks import check_at_least, check_images, check_labels, check_whole, logits_of
-from robustnb.models import evaluating, logits_and_gradient
+from robustnb.models import evaluating, logits_and_slope
 from robustnb.randomness import noise_from
 
 
@@ -36,7 +36,7 @@ def smooth_grad(
         total = torch.zeros_like(images)
         for _ in range(num_samples):
             noisy = _noisy(images, sigma, generator)
-            _, gradient = logits_and_gradient(model, noisy, partial(_scores, labels=labels))
+            *_, gradient = logits_and_slope(model, noisy, partial(_scores, labels=labels))
             total += gradient.square() if squared else gradient
     return (total / num_samples).sum(1)
 

@@ -17,7 +17,7 @@ from robustnb.attacks.common import (
 )
 from robustnb.attacks.gradient import averaged_margin, project
 from robustnb.checks import check_one_of, check_whole
-from robustnb.randomness import draw_seed, noise_from, seeded, stochastic_layers
+from robustnb.randomness import draw_seed, noise_from, only_torch_draws, seeded, stochastic_layers
 
 # Of 10,000 queries, those after which squares cover half as much of the image as before.
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
@@ -52,12 +52,13 @@ class RandomNoise(CheckedAttack):
     ) -> Tensor:
         network = _Replayed(model, self.eot_samples, images, generator)
         found = self._noisy(images, generator)
-        margins = network.margin(found, labels)
-        for _ in range(self.restarts - 1):
-            tried = self._noisy(images, generator)
-            reached = network.margin(tried, labels)
-            better = reached > margins
-            found[better], margins[better] = tried[better], reached[better]
+        with only_torch_draws():
+            margins = network.margin(found, labels)
+            for _ in range(self.restarts - 1):
+                tried = self._noisy(images, generator)
+                reached = network.margin(tried, labels)
+                better = reached > margins
+                found[better], margins[better] = tried[better], reached[better]
         return found
 
     def _noisy(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -106,7 +107,8 @@ class Square(CheckedAttack):
         if images.dim() != 4:
             raise ValueError(f"images have shape {tuple(images.shape)}: Square takes (N, C, H, W).")
         network = _Replayed(model, self.eot_samples, images, generator)
-        best, margins = images.clone(), network.margin(images, labels)
+        with only_torch_draws():
+            best, margins = images.clone(), network.margin(images, labels)
         active = self._in_play(margins, network)
         for query in range(self.queries):
             if not len(active):

@@ -10,7 +10,7 @@ from robustnb.attacks.common import CheckedAttack, l2_norm, per_image
 from robustnb.attacks.gradient import averaged_margin
 from robustnb.checks import check_at_least, check_positive, check_whole
 from robustnb.metrics import margin
-from robustnb.models import logits_and_gradient
+from robustnb.models import logits_and_slope
 
 # At 1, as in the paper, atanh is infinite for black and white pixels and they cannot move. At the
 # 0.999999 of the authors' code they move so slowly that 200 steps fool half as many MNIST images as
@@ -136,7 +136,7 @@ def _margin_and_slope(
     """Return the margin (N,) of the mean logits, and the mean of the margins' gradients."""
     drawn, slope = [], torch.zeros_like(images)
     for _ in range(eot_samples):
-        logits, gradient = logits_and_gradient(model, images, partial(margin, labels=labels))
+        logits, _, gradient = logits_and_slope(model, images, partial(margin, labels=labels))
         drawn.append(logits)
         slope += gradient / eot_samples
     return margin(torch.stack(drawn).mean(0), labels), slope

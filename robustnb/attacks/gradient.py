@@ -20,7 +20,7 @@ from robustnb.attacks.common import (
 )
 from robustnb.checks import check_at_least, check_labels, check_one_of, check_whole, logits_of
 from robustnb.metrics import margin
-from robustnb.models import logits_and_gradient
+from robustnb.models import logits_and_slope
 
 LossName = Literal["cross-entropy", "margin"]
 
@@ -146,8 +146,8 @@ def averaged_loss_and_gradient(
 
     values, gradients = images.new_zeros(len(images)), torch.zeros_like(images)
     for _ in range(eot_samples):
-        logits, gradient = logits_and_gradient(model, images, score)
-        values += score(logits) / eot_samples
+        _, value, gradient = logits_and_slope(model, images, score)
+        values += value / eot_samples
         gradients += gradient / eot_samples
     return values, gradients
 

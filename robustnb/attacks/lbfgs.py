@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robustnb.attacks.common import CheckedAttack, l2_norm, per_image, runner_up
 from robustnb.attacks.gradient import averaged_loss_and_gradient
 from robustnb.checks import NotFinite, check_positive, check_whole, logits_of
-from robustnb.randomness import draw_seed, noise_from, seeded
+from robustnb.randomness import draw_seed, noise_from, only_torch_draws, seeded
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -53,7 +53,8 @@ class LBFGS(CheckedAttack):
         generator: torch.Generator | None,
     ) -> Tensor:
         network = _Replayed(model, self.eot_samples, images, generator)
-        logits = network.logits(images)
+        with only_torch_draws():
+            logits = network.logits(images)
         targets = runner_up(logits, labels)
         search = _Search(images, logits.argmax(1) != labels, self.c)
         for _ in range(self.searches):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robustnb.attacks.common import CheckedAttack, divided_by_largest, per_image, runner_up
 from robustnb.attacks.gradient import LOSSES, LossName
 from robustnb.checks import check_finite, check_one_of, check_positive
-from robustnb.models import copied, logits_and_gradient, predict
+from robustnb.models import copied, logits_and_slope, predict
 from robustnb.randomness import stochastic_layers
 
 BATCH = 250  # images a pass: what a layer hands to the next then fits a processor's cache
@@ -57,7 +57,7 @@ class FastGradientSign(CheckedAttack):
             asked, inputs = copied(model).double(), images.double()
             for layer, original in zip(*map(stochastic_layers, (asked, model)), strict=True):
                 layer.generator = original.generator  # not a copy, which repeats its draws
-        _, gradient = logits_and_gradient(
+        *_, gradient = logits_and_slope(
             asked, inputs, lambda logits: LOSSES[self.loss](self.scale * logits, labels)
         )
         return gradient.sign().to(images.dtype)
@@ -96,7 +96,7 @@ class HotCold(CheckedAttack):
         return _search(model, images, labels, self._directions, _doubled_then_halved)
 
     def _directions(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        _, gradient = logits_and_gradient(
+        *_, gradient = logits_and_slope(
             model, images, lambda h: self._omega(h.detach() + self.shift, labels) * h
         )
         return divided_by_largest(gradient)

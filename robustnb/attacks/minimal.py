@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from robustnb.attacks.common import CheckedAttack, l2_norm, per_image, runner_up
 from robustnb.checks import check_at_least, check_positive, check_whole, logits_of
-from robustnb.models import logits_and_gradient
+from robustnb.models import logits_and_slope
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class MinimumNorm(CheckedAttack):
 
     def _step(self, model: nn.Module, current: Tensor, images: Tensor, targets: Tensor) -> Tensor:
         score = partial(F.cross_entropy, target=targets, reduction="sum")
-        _, gradient = logits_and_gradient(model, current, score)
+        *_, gradient = logits_and_slope(model, current, score)
         offset = current - images
         lengths = per_image(l2_norm(offset), images)
         slope = torch.where(lengths > 0, offset / lengths, 0.0)  # |r| has a kink at r = 0
