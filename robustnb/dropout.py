@@ -21,7 +21,8 @@ class Dropout(nn.Module):
         """Return `x` with elements dropped in training, and `x` itself in evaluation mode."""
         if not self.training:
             return x
-        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
+        kept = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+        kept.bernoulli_(1 - self.p, generator=self.generator)
         return x * kept.div_(1 - self.p)
 
     def extra_repr(self) -> str:

@@ -9,6 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from robustnb.checks import check_network, logits_of
+
 Layer = Callable[[int, int], nn.Module]
 
 
@@ -59,6 +61,7 @@ def copied(model: nn.Module) -> nn.Module:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Put `model` in evaluation mode inside the block; then give each module its own mode back."""
+    check_network(model)
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -69,6 +72,43 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def predict(model: nn.Module, images: Tensor, batch_size: int = 10_000) -> Tensor:
-    """Return the logits (N, classes) of one pass in evaluation mode, without gradients."""
+    """Return the logits (N, classes) of one pass in evaluation mode, without gradients.
+
+    Raises ValueError for an answer that is not such logits (see `logits_of`).
+    """
     with evaluating(model), torch.no_grad():
-        return torch.cat([model(batch) for batch in images.split(batch_size)])
+        return torch.cat([logits_of(model, batch) for batch in images.split(batch_size)])
+
+
+def logits_and_slope(
+    model: nn.Module, images: Tensor, score: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the logits (N, classes), their `score`, and the input gradient of its sum.
+
+    Gradients of the network's parameters are neither computed nor touched. Raises ValueError for a
+    network whose logits have no gradient in its images.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        inputs = (images.clone() if images.is_inference() else images).detach().requires_grad_()
+        logits = _followed(model, inputs)
+        scores, gradient = score(logits), None
+        if scores.requires_grad:
+            (gradient,) = torch.autograd.grad(scores.sum(), inputs, allow_unused=True)
+    if gradient is None:
+        raise ValueError(
+            "the network's logits have no gradient in its images, as after no_grad, detach or "
+            "NumPy inside it: only attacks without gradients work on it, such as Square."
+        )
+    return logits.detach(), scores.detach(), gradient
+
+
+def _followed(model: nn.Module, inputs: Tensor) -> Tensor:
+    try:
+        return logits_of(model, inputs)
+    except RuntimeError as error:
+        if not any(weights.is_inference() for weights in model.parameters()):
+            raise
+        raise ValueError(
+            "the network was made under torch.inference_mode, where nothing has a gradient: make "
+            "it outside, or take a copy by copy.deepcopy outside."
+        ) from error

@@ -1,9 +1,12 @@
 """Saliency maps: which pixels move the class score, and whether those pixels matter."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from robustnb.models import evaluating
+from robustnb.checks import check_at_least, check_images, check_labels, check_whole, logits_of
+from robustnb.models import evaluating, logits_and_slope
 from robustnb.randomness import noise_from
 
 
@@ -24,20 +27,16 @@ def smooth_grad(
     SmoothGrad as Smilkov et al. (2017) define it. `sigma` is the noise's standard deviation in
     pixel units of [0, 1]; a stochastic network draws its own noise anew for each copy.
     """
-    if num_samples < 1 or sigma < 0:
-        raise ValueError(
-            f"num_samples is {num_samples} and sigma is {sigma}: "
-            "smooth_grad needs at least one sample and sigma of at least 0."
-        )
-    if images.dim() != 4 or labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"images have shape {tuple(images.shape)} and labels {tuple(labels.shape)}: "
-            "smooth_grad takes (N, C, H, W) and (N,)."
-        )
-    total = torch.zeros_like(images)
-    with evaluating(model), noise_from(model, generator):
+    check_whole(1, num_samples=num_samples)
+    check_at_least(0, sigma=sigma)
+    check_images(images, labels)
+    _check_four(images)
+    with torch.inference_mode(False), evaluating(model), noise_from(model, generator):
+        images, labels = images.detach().clone(), labels.clone()  # not those of inference mode
+        total = torch.zeros_like(images)
         for _ in range(num_samples):
-            gradient = _score_gradient(model, _noisy(images, sigma, generator), labels)
+            noisy = _noisy(images, sigma, generator)
+            *_, gradient = logits_and_slope(model, noisy, partial(_scores, labels=labels))
             total += gradient.square() if squared else gradient
     return (total / num_samples).sum(1)
 
@@ -99,24 +98,21 @@ def _replaced(
 ) -> Tensor:
     """Return the label's probability while pixels of `before` become those of `after`."""
     _check_maps(before, labels, maps, steps)
+    check_images(after)
     ranks = maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(1).view(maps.shape)
     columns = []
     with evaluating(model), torch.no_grad(), noise_from(model, generator):
         for step in range(steps + 1):
             replaced = ranks < round(step / steps * ranks[0].numel())
             pictures = torch.where(replaced.unsqueeze(1), after, before)
-            columns.append(model(pictures).softmax(1).gather(1, labels.unsqueeze(1)))
+            columns.append(_scores(logits_of(model, pictures).softmax(1), labels))
     return torch.cat(columns, 1)
 
 
 def _check_maps(images: Tensor, labels: Tensor, maps: Tensor, steps: int) -> None:
-    if labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"labels have shape {tuple(labels.shape)} for {len(images)} images: "
-            "a curve needs one label for each."
-        )
-    if steps < 1:
-        raise ValueError(f"steps is {steps}: a curve needs at least one.")
+    check_whole(1, steps=steps)
+    check_images(images, labels)
+    _check_four(images)
     if maps.shape != (len(images), *images.shape[2:]):
         raise ValueError(
             f"maps have the shape {tuple(maps.shape)} and images {tuple(images.shape)}: "
@@ -129,9 +125,12 @@ def _noisy(images: Tensor, sigma: float, generator: torch.Generator | None) -> T
     return images + sigma * noise
 
 
-def _score_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    images = images.requires_grad_()
-    with torch.enable_grad():
-        scores = model(images).gather(1, labels.unsqueeze(1)).sum()
-        (gradient,) = torch.autograd.grad(scores, images)
-    return gradient
+def _scores(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the label's logit (N, 1) of each image."""
+    check_labels(logits, labels)
+    return logits.gather(1, labels.unsqueeze(1))
+
+
+def _check_four(images: Tensor) -> None:
+    if images.dim() != 4:
+        raise ValueError(f"images have shape {tuple(images.shape)}: they must be (N, C, H, W).")

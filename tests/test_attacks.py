@@ -1,4 +1,7 @@
-"""Attacks: budgets and ranges always, exact answers by hand, an independent library's numbers."""
+"""Attacks: budgets and ranges always, exact answers by hand, an independent library's numbers.
+
+And what all attacks do alike: any network, any layout and type of images, or one sentence.
+"""
 
 import copy
 from functools import partial
@@ -11,8 +14,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor, nn
 
+from robustnb.attacks.black_box import RandomNoise, Square, Transfer
+from robustnb.attacks.carlini_wagner import CarliniWagner
+from robustnb.attacks.common import fools_in_8_bits
 from robustnb.attacks.gradient import FGSM, PGD, averaged_gradient
+from robustnb.attacks.lbfgs import LBFGS, BatchLBFGS
+from robustnb.attacks.line_search import FastGradientSign, HotCold
 from robustnb.attacks.minimal import MinimumNorm
+from robustnb.checks import NotFinite
+from robustnb.defenses.adversarial_training import InputNoise
 from robustnb.defenses.bayesian import BayesianLinear
 from robustnb.metrics import accuracy, margin
 from robustnb.models import fully_connected, predict
@@ -49,7 +59,7 @@ def attacks(eps: float) -> list:
 
 @settings(max_examples=15, deadline=None)
 @given(
-    eps=st.floats(0, 2),
+    eps=st.floats(0, 1),
     kind=st.sampled_from(MODELS),
     index=st.integers(0, len(attacks(1.0)) - 1),
     seed=st.integers(0, 1000),
@@ -263,7 +273,7 @@ def test_no_images_are_attacked() -> None:
         ),
         (
             lambda: FGSM(0.1)(network(PLAIN), torch.rand(2, 1, 4, 4), torch.zeros(2)),
-            "labels torch.float32",
+            "labels are torch.float32",
         ),
         (
             lambda: FGSM(0.1)(network(PLAIN), ZEROS.view(2, 1, 1, 1), ZEROS),
@@ -274,3 +284,289 @@ def test_no_images_are_attacked() -> None:
 def test_wrong_input_is_named(call, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         call()
+
+
+# What all attacks do alike.
+
+BY_GRADIENT = (
+    FGSM(0.1),
+    PGD(0.1, 0.05, 3),
+    PGD(0.3, 0.1, 3, 2, norm="l2", loss="margin"),
+    MinimumNorm(alpha=0.1, steps=10),
+    CarliniWagner(steps=10, lr=0.1),
+    LBFGS(steps=5, searches=3),
+    BatchLBFGS(0.5, 3),
+    FastGradientSign(),
+    FastGradientSign(double=True),
+    HotCold(),
+)
+BY_LOGITS = (RandomNoise(0.1, restarts=2), RandomNoise(0.3, norm="l2"), Square(0.1, queries=20))
+MADE = network(PLAIN)
+by_gradient = pytest.mark.parametrize("attack", BY_GRADIENT, ids=str)
+every = pytest.mark.parametrize("attack", BY_GRADIENT + BY_LOGITS, ids=str)
+
+
+def right(count: int = 20) -> tuple[Tensor, Tensor]:
+    """Return images and the labels that the plain network gives them: all are attacked."""
+    images, _ = batch(count)
+    return images, predict(network(PLAIN), images).argmax(1)
+
+
+class Answers(nn.Module):
+    """A network whose logits are changed by a function."""
+
+    def __init__(self, model: nn.Module, change) -> None:
+        super().__init__()
+        self.model, self.change = model, change
+
+    def forward(self, images: Tensor):
+        return self.change(self.model(images))
+
+
+def with_nan(logits: Tensor) -> Tensor:
+    return logits.masked_fill(torch.arange(len(logits)).unsqueeze(1) % 7 == 6, torch.nan)
+
+
+@every
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (with_nan, "^the network's logits are NaN for 2 of 20 images"),
+        (lambda h: (h, h), "^the network returns a tuple: it must return logits"),
+        (lambda h: {"logits": h}, "^the network returns a dict"),
+        (lambda h: h[:, 0], "^the network returns one number for each image"),
+        (lambda h: h[:, :1], "^the network returns one number for each image"),
+        (lambda h: h[:, :2], "^the largest label is 3 for 2 classes"),
+    ],
+)
+def test_an_answer_without_meaning_is_one_sentence(attack, change, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        attack(Answers(network(PLAIN), change), *batch(20), seeded(0))
+
+
+@every
+def test_what_is_no_batch_of_images_is_one_sentence(attack) -> None:
+    images, labels = right()
+    for wrong_images, wrong_labels, sentence in (
+        (images[0], labels[:1], r"^images have shape \(3, 2, 2\): they must be a batch"),
+        (images.numpy(), labels, "^images are of the type ndarray"),
+        (images, labels.numpy(), "^labels are of the type ndarray"),
+        (images, labels.int(), "^labels are torch.int32"),
+        (255 * images, labels, r"in \[0, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            attack(network(PLAIN), wrong_images, wrong_labels)
+    with pytest.raises(ValueError, match=r"^the network is a function: it must\b"):
+        attack(lambda x: x, images, labels)
+
+
+@by_gradient
+@pytest.mark.parametrize("cut", [Tensor.detach, lambda h: h.detach().requires_grad_()])
+def test_a_network_without_a_gradient_is_one_sentence(attack, cut) -> None:
+    with pytest.raises(ValueError, match=r"^the network's logits have no gradient\b"):
+        attack(Answers(network(PLAIN), cut), *right())
+
+
+@pytest.mark.parametrize("attack", BY_LOGITS, ids=str)
+def test_attacks_by_logits_need_no_gradient(attack) -> None:
+    images, labels = right()
+    found = attack(Answers(network(PLAIN), Tensor.detach), images, labels, seeded(0))
+    assert torch.equal(found, attack(network(PLAIN), images, labels, seeded(0)))
+
+
+@every
+def test_inference_mode_changes_nothing(attack) -> None:
+    images, labels = right()
+    expected = attack(network(PLAIN), images, labels, seeded(0))
+    with torch.inference_mode():
+        inside = attack(MADE, images * 1, labels * 1, seeded(0))
+    assert torch.equal(inside, expected)
+    with torch.no_grad():
+        assert torch.equal(attack(MADE, images, labels, seeded(0)), expected)
+
+
+@pytest.mark.parametrize("attack", [a for a in BY_GRADIENT if not getattr(a, "double", False)])
+def test_a_network_made_under_inference_mode_is_one_sentence(attack) -> None:
+    with torch.inference_mode():
+        made = network(PLAIN)
+    with pytest.raises(ValueError, match=r"^the network was made under torch\.inference_mode"):
+        attack(made, *right())
+
+
+@every
+def test_images_with_a_gradient_come_back_without_one(attack) -> None:
+    images, labels = right()
+    found = attack(network(PLAIN), images.clone().requires_grad_(), labels, seeded(0))
+    assert not found.requires_grad
+    assert torch.equal(found, attack(network(PLAIN), images, labels, seeded(0)))
+
+
+@every
+def test_the_layout_in_memory_changes_nothing(attack) -> None:
+    """Neither channels last, nor images that are a transposed or a strided view."""
+    images, labels = right()
+    expected = attack(network(PLAIN), images, labels, seeded(0))
+    for view in (
+        images.contiguous(memory_format=torch.channels_last),
+        images.transpose(2, 3).contiguous().transpose(2, 3),
+        images.repeat_interleave(2, 3)[..., ::2],
+    ):
+        assert torch.equal(attack(network(PLAIN), view, labels, seeded(0)), expected)
+
+
+class InPlace(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mul_(0.5)
+
+
+class Halved(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return 0.5 * images
+
+
+@every
+@pytest.mark.parametrize(
+    ("first", "same"), [(nn.ReLU(inplace=True), nn.ReLU()), (InPlace(), Halved())]
+)
+def test_a_network_that_works_in_place_changes_no_image(attack, first, same) -> None:
+    images, labels = right()
+    original, model = images.clone(), network(PLAIN)
+    found = attack(nn.Sequential(first, model), images, labels, seeded(0))
+    assert torch.equal(images, original)
+    assert torch.equal(found, attack(nn.Sequential(same, model), images, labels, seeded(0)))
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_of_another_type_come_back_in_it(attack, dtype: torch.dtype) -> None:
+    images, labels = right()
+    model, images = network(PLAIN).to(dtype), images.to(dtype)
+    labels = predict(model, images).argmax(1)
+    found = attack(model, images, labels, seeded(0))
+    assert found.dtype == dtype
+    assert 0 <= found.min() <= found.max() <= 1
+    if attack in BY_GRADIENT:
+        before, after = (margin(predict(model, x), labels).mean() for x in (images, found))
+        assert after > before
+
+
+@every
+def test_autocast_and_frozen_layers_are_attacked(attack) -> None:
+    images, labels = right()
+    model = network(PLAIN).requires_grad_(False)
+    assert torch.equal(
+        attack(model, images, labels, seeded(0)), attack(MADE, images, labels, seeded(0))
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = attack(MADE, images, labels, seeded(0))
+    assert found.dtype == torch.float32
+    assert 0 <= found.min() <= found.max() <= 1
+
+
+@every
+def test_a_rounding_error_outside_the_range_is_inside_after(attack) -> None:
+    images, labels = right()
+    images[:, 0, 0, 0], images[:, 0, 0, 1] = 1.0000001, -1e-7
+    found = attack(network(PLAIN), images, labels, seeded(0))
+    assert 0 <= found.min() <= found.max() <= 1
+    clean = images.clamp(0, 1)
+    assert torch.equal(found, attack(network(PLAIN), clean, labels, seeded(0)))
+
+
+@every
+def test_draws_from_the_global_generator_are_those_of_the_generator(attack) -> None:
+    model = Answers(network(PLAIN), lambda h: h + torch.randn_like(h))
+    images, labels = right()
+    before = torch.get_rng_state()
+    first, again, other = (attack(model, images, labels, seeded(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert torch.equal(torch.get_rng_state(), before)
+    if type(attack) not in (FGSM, FastGradientSign):  # whose signs may be the same
+        assert not torch.equal(first, other)
+
+
+def test_carlini_wagner_finds_in_half_precision_what_it_finds_in_float32(trained) -> None:
+    """Adam's step is 0 or infinite where squares of gradients underflow."""
+    model, images, labels = trained
+    attack = CarliniWagner(c=1.0, steps=100)
+    lengths = []
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        network_, pictures = copy.deepcopy(model).to(dtype), images[:100].to(dtype)
+        found = attack(network_, pictures, labels[:100])
+        fooled = predict(network_, found).argmax(1) != labels[:100]
+        assert fooled.float().mean() > 0.9
+        lengths.append((found - pictures).float().flatten(1).norm(dim=1).median().item())
+    assert lengths[1] == pytest.approx(lengths[0], rel=0.02)
+    assert lengths[2] == pytest.approx(lengths[0], rel=0.2)
+
+
+def test_batches_that_overflow_end_and_networks_of_nan_do_not() -> None:
+    images, labels = right()
+    with pytest.raises(NotFinite):
+        BatchLBFGS(0.5, 3)(Answers(network(PLAIN), with_nan), images, labels)
+    found = BatchLBFGS(1e38, 6)(network(PLAIN), images, labels)
+    assert 0 <= found.min() <= found.max() <= 1
+
+
+def test_8_bits_by_hand() -> None:
+    """The class is 1 from a brightness of 127.6 / 255 on: 127 is below and 128 above."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
+    model[1].weight.data = torch.tensor([[0.0], [1.0]])
+    model[1].bias.data = torch.tensor([127.6 / 255, 0.0])
+    images = torch.tensor([127.7, 127.4, 128.4, 126.6]).view(4, 1, 1, 1) / 255
+    expected = torch.tensor([True, False, True, False])
+    assert torch.equal(fools_in_8_bits(model, images, torch.zeros(4).long()), expected)
+    assert torch.equal(fools_in_8_bits(model, images, torch.ones(4).long()), ~expected)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda eps: FGSM(eps),
+        lambda eps: PGD(eps, 0.1, 10),
+        lambda eps: Square(eps),
+        lambda eps: RandomNoise(eps),
+        lambda eps: Transfer(nn.Identity(), FGSM(eps)),
+    ],
+)
+def test_eps_is_in_pixel_units(call) -> None:
+    call(1)
+    PGD(2.0, 0.1, 1, norm="l2")
+    RandomNoise(2.0, norm="l2")
+    for eps in (8, 1.5):
+        with pytest.raises(ValueError, match=f"^eps is {eps}: it must be at most 1 in Linf"):
+            call(eps)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1.0])
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda x: FGSM(x), "eps"),
+        (lambda x: PGD(0.1, x, 10), "alpha"),
+        (lambda x: PGD(x, 0.1, 10, norm="l2"), "eps"),
+        (lambda x: CarliniWagner(c=x), "c"),
+        (lambda x: CarliniWagner(kappa=x), "kappa"),
+        (lambda x: CarliniWagner(lr=x), "lr"),
+        (lambda x: LBFGS(c=x), "c"),
+        (lambda x: BatchLBFGS(x, 3), "lr"),
+        (lambda x: FastGradientSign(scale=x), "scale"),
+        (lambda x: HotCold(shift=-abs(x) if x == x else x), "shift"),
+        (lambda x: MinimumNorm(alpha=x), "alpha"),
+        (lambda x: MinimumNorm(c=x), "c"),
+        (lambda x: RandomNoise(x, norm="l2"), "eps"),
+        (lambda x: Square(x), "eps"),
+        (lambda x: Square(0.1, p_init=x), "p_init"),
+        (lambda x: InputNoise(x), "sigma"),
+    ],
+)
+def test_settings_that_are_no_number_are_named(call, name: str, wrong: float) -> None:
+    if name == "shift" and wrong == -1.0:
+        return
+    with pytest.raises(ValueError, match=f"^{name} is -?{str(wrong).strip('-')}: it must be "):
+        call(wrong)
+
+
+def test_input_noise_takes_images_in_the_range_of_all_attacks() -> None:
+    with pytest.raises(ValueError, match=r"^pixels range from .* they must be in \[0, 1\]"):
+        InputNoise(0.1)(network(PLAIN), 255 * batch()[0], batch()[1])

@@ -120,6 +120,31 @@ def test_a_stochastic_network_draws_from_the_generator_it_is_given() -> None:
     assert not torch.equal(curves[0], curves[2])
 
 
+def test_inference_mode_and_images_with_a_gradient_change_nothing() -> None:
+    torch.manual_seed(0)
+    model, images = fully_connected("FC-8-3", in_features=4), torch.rand(5, 1, 2, 2)
+    labels = torch.arange(5) % 3
+    expected = smooth_grad(model, images, labels, generator=seeded(1))
+    with torch.inference_mode():
+        inside = smooth_grad(model, images * 1, labels * 1, generator=seeded(1))
+    followed = images.clone().requires_grad_()
+    assert torch.equal(inside, expected)
+    maps = smooth_grad(model, followed, labels, generator=seeded(1))
+    assert torch.equal(maps, expected)
+    assert not maps.requires_grad
+    assert not deletion_curve(model, followed, labels, maps).requires_grad
+
+
+def test_a_network_that_works_in_place_changes_no_image() -> None:
+    torch.manual_seed(0)
+    plain, images = fully_connected("FC-8-3", in_features=4), torch.rand(3, 1, 2, 2)
+    model, original = nn.Sequential(nn.ReLU(inplace=True), plain), images.clone()
+    maps = smooth_grad(model, images, torch.arange(3), sigma=0.0)
+    assert torch.equal(maps, smooth_grad(plain, images, torch.arange(3), sigma=0.0))
+    deletion_curve(model, images, torch.arange(3), maps, baseline=images)
+    assert torch.equal(images, original)
+
+
 IMAGES, LABELS = torch.rand(2, 1, 2, 3), torch.zeros(2, dtype=torch.long)
 MODEL = fully_connected("FC-3", in_features=6)
 
@@ -129,9 +154,14 @@ MODEL = fully_connected("FC-3", in_features=6)
     [
         (lambda: smooth_grad(MODEL, IMAGES, LABELS, sigma=-1), "sigma is -1"),
         (lambda: smooth_grad(MODEL, IMAGES, LABELS, num_samples=0), "num_samples is 0"),
-        (lambda: smooth_grad(MODEL, IMAGES, LABELS[:1]), r"labels \(1,\)"),
+        (lambda: smooth_grad(MODEL, IMAGES, LABELS, sigma=float("nan")), "sigma is nan"),
+        (lambda: smooth_grad(MODEL, 255 * IMAGES, LABELS), r"they must be in \[0, 1\]"),
+        (lambda: smooth_grad(MODEL, IMAGES, LABELS + 3), "largest label is 3 for 3 classes"),
+        (lambda: deletion_curve(MODEL, IMAGES, LABELS + 3, IMAGES[:, 0]), "largest label is 3"),
+        (lambda: insertion_curve(MODEL, 255 * IMAGES, LABELS, IMAGES[:, 0]), "pixels range from"),
+        (lambda: smooth_grad(MODEL, IMAGES, LABELS[:1]), "one label per image"),
         (lambda: smooth_grad(MODEL, IMAGES[0], LABELS[:1]), r"images have shape \(1, 2, 3\)"),
-        (lambda: deletion_curve(MODEL, IMAGES, LABELS[:1], IMAGES[:, 0]), "one label for each"),
+        (lambda: deletion_curve(MODEL, IMAGES, LABELS[:1], IMAGES[:, 0]), "one label per image"),
         (lambda: deletion_curve(MODEL, IMAGES, LABELS, IMAGES[:, 0], steps=0), "steps is 0"),
         (lambda: insertion_curve(MODEL, IMAGES, LABELS, IMAGES), r"\(2, 1, 2, 3\).*one map"),
     ],

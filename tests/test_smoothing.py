@@ -119,9 +119,45 @@ def test_nothing_is_certified_about_nan() -> None:
             call(model, images, SIGMA)
 
 
+def test_no_images_have_no_certificates() -> None:
+    images, _ = batch(2)
+    classes, radii = certify(linear(), images[:0], SIGMA)
+    assert classes.shape == radii.shape == (0,)
+    assert smoothing.predict(linear(), images[:0], SIGMA).shape == (0,)
+
+
+def test_images_of_another_scale_and_networks_of_one_output_are_refused() -> None:
+    images, _ = batch(2)
+    one = nn.Sequential(nn.Flatten(), nn.Linear(2, 1)).double()
+    for call in (certify, smoothing.predict):
+        with pytest.raises(ValueError, match=r"^pixels range from .* they must be in \[0, 1\]"):
+            call(linear(), 255 * images, SIGMA)
+        with pytest.raises(ValueError, match=r"^the network returns one number\b"):
+            call(one, images, SIGMA)
+
+
+def test_a_network_that_draws_globally_or_works_in_place_has_one_certificate() -> None:
+    class Noisy(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.add_(0.1 * torch.randn_like(images))
+
+    (images, _), model = batch(3), nn.Sequential(Noisy(), linear())
+    original, state = images.clone(), torch.get_rng_state()
+    first, again = (certify(model, images, 0.1, n=100, generator=seeded(2)) for _ in range(2))
+    assert torch.equal(first[1], again[1])
+    assert torch.equal(images, original)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"sigma": 0.0}, "sigma is 0.0"), ({"n": 0}, "draws 0"), ({"alpha": 1.0}, "alpha 1.0")],
+    [
+        ({"sigma": 0.0}, "sigma is 0.0"),
+        ({"sigma": float("nan")}, "sigma is nan"),
+        ({"n": 0}, "n is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"alpha": 1.0}, "alpha is 1.0"),
+    ],
 )
 def test_wrong_input_is_named(change: dict, named: str) -> None:
     images, _ = batch(2)

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,23 +9,22 @@ from torch import Tensor, nn
 from robustnb.attacks.common import (
     NORMS,
     Attack,
+    CheckedAttack,
     Norm,
-    check_at_least,
-    check_images,
-    check_one_of,
+    check_eps,
     l2_norm,
     per_image,
 )
 from robustnb.attacks.gradient import averaged_margin, project
-from robustnb.models import evaluating
-from robustnb.randomness import draw_seed, noise_from, seeded, stochastic_layers
+from robustnb.checks import check_one_of, check_whole
+from robustnb.randomness import draw_seed, noise_from, only_torch_draws, seeded, stochastic_layers
 
 # Of 10,000 queries, those after which squares cover half as much of the image as before.
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
 
 
 @dataclass(frozen=True)
-class RandomNoise:
+class RandomNoise(CheckedAttack):
     """Add random noise: the baseline that an attack has to beat.
 
     In "linf" the noise is uniform in the ball of radius `eps`; in "l2" it has length `eps` and a
@@ -41,28 +39,24 @@ class RandomNoise:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        check_at_least(0, eps=self.eps)
-        check_at_least(1, restarts=self.restarts, eot_samples=self.eot_samples)
         check_one_of(NORMS, norm=self.norm)
+        check_eps(self.eps, self.norm)
+        check_whole(1, restarts=self.restarts, eot_samples=self.eot_samples)
 
-    def __call__(
+    def _found(
         self,
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | None,
     ) -> Tensor:
-        """Return noisy images of the shape of `images` (N, C, H, W), all in [0, 1]."""
-        check_images(images, labels)
-        score = partial(
-            _replayed_margin, model, self.eot_samples, draw_seed(images.device, generator)
-        )
+        network = _Replayed(model, self.eot_samples, images, generator)
         found = self._noisy(images, generator)
-        with evaluating(model):
-            margins = score(found, labels)
+        with only_torch_draws():
+            margins = network.margin(found, labels)
             for _ in range(self.restarts - 1):
                 tried = self._noisy(images, generator)
-                reached = score(tried, labels)
+                reached = network.margin(tried, labels)
                 better = reached > margins
                 found[better], margins[better] = tried[better], reached[better]
         return found
@@ -77,7 +71,7 @@ class RandomNoise:
 
 
 @dataclass(frozen=True)
-class Square:
+class Square(CheckedAttack):
     """Search the corners of the Linf ball by random squares (Andriushchenko et al. 2020).
 
     It needs only the logits, so that masked gradients do not stop it. The perturbation starts as
@@ -98,42 +92,37 @@ class Square:
     eot_samples: int = 1
 
     def __post_init__(self) -> None:
-        check_at_least(0, eps=self.eps)
-        check_at_least(1, queries=self.queries, eot_samples=self.eot_samples)
+        check_eps(self.eps)
+        check_whole(1, queries=self.queries, eot_samples=self.eot_samples)
         if not 0 < self.p_init <= 1:
             raise ValueError(f"p_init is {self.p_init}: it must be above 0 and at most 1.")
 
-    def __call__(
+    def _found(
         self,
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | None,
     ) -> Tensor:
-        """Return adversarial images of the shape of `images` (N, C, H, W), all in [0, 1]."""
-        check_images(images, labels)
         if images.dim() != 4:
             raise ValueError(f"images have shape {tuple(images.shape)}: Square takes (N, C, H, W).")
-        score = partial(
-            _replayed_margin, model, self.eot_samples, draw_seed(images.device, generator)
-        )
-        with evaluating(model):
-            best, margins = images.clone(), score(images, labels)
-            in_play = partial(self._in_play, drop=not stochastic_layers(model))
-            active = in_play(margins)
-            for query in range(self.queries):
-                if not len(active):
-                    break
-                tried = self._change(best[active], images[active], query, generator)
-                reached = score(tried, labels[active])
-                # The search begins at the stripes, whether or not they raise the margin.
-                better = (reached > margins[active]) | (query == 0)
-                best[active[better]], margins[active[better]] = tried[better], reached[better]
-                active = in_play(margins)
+        network = _Replayed(model, self.eot_samples, images, generator)
+        with only_torch_draws():
+            best, margins = images.clone(), network.margin(images, labels)
+        active = self._in_play(margins, network)
+        for query in range(self.queries):
+            if not len(active):
+                break
+            tried = self._change(best[active], images[active], query, generator)
+            reached = network.margin(tried, labels[active])
+            # The search begins at the stripes, whether or not they raise the margin.
+            better = (reached > margins[active]) | (query == 0)
+            best[active[better]], margins[active[better]] = tried[better], reached[better]
+            active = self._in_play(margins, network)
         return best
 
-    def _in_play(self, margins: Tensor, *, drop: bool) -> Tensor:
-        searched = ~(margins > 0) if drop else torch.ones_like(margins)
+    def _in_play(self, margins: Tensor, network: "_Replayed") -> Tensor:
+        searched = torch.ones_like(margins) if network.stochastic else ~(margins > 0)
         return searched.nonzero().squeeze(1)
 
     def _change(
@@ -177,12 +166,26 @@ class Transfer:
         return self.attack(self.source, images, labels, generator)
 
 
-def _replayed_margin(
-    model: nn.Module, eot_samples: int, seed: int, images: Tensor, labels: Tensor
-) -> Tensor:
-    """Return the margin (N,) of the mean logits, with the same noise at each call."""
-    with noise_from(model, seeded(seed, images.device)):
-        return averaged_margin(model, images, labels, eot_samples)
+class _Replayed:
+    """A network that gets the same noise at each call, and whether it draws any."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        eot_samples: int,
+        images: Tensor,
+        generator: torch.Generator | None,
+    ) -> None:
+        self.model, self.eot_samples = model, eot_samples
+        self.seed = draw_seed(images.device, generator)
+        self.stochastic = bool(stochastic_layers(model))
+
+    def margin(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the margin (N,) of the mean logits."""
+        with noise_from(self.model, seeded(self.seed, images.device)) as noise:
+            margins = averaged_margin(self.model, images, labels, self.eot_samples)
+        self.stochastic |= noise.drawn_globally
+        return margins
 
 
 def _signs(shape: tuple[int, ...], images: Tensor, generator: torch.Generator | None) -> Tensor:

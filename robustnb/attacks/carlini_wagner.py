@@ -1,21 +1,16 @@
 """The nearest image that fools a network, at any distance: Carlini & Wagner (2017) in L2."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.common import (
-    check_at_least,
-    check_images,
-    check_positive,
-    l2_norm,
-    per_image,
-)
+from robustnb.attacks.common import CheckedAttack, l2_norm, per_image
 from robustnb.attacks.gradient import averaged_margin
+from robustnb.checks import check_at_least, check_positive, check_whole
 from robustnb.metrics import margin
-from robustnb.models import evaluating
-from robustnb.randomness import noise_from
+from robustnb.models import logits_and_slope
 
 # At 1, as in the paper, atanh is infinite for black and white pixels and they cannot move. At the
 # 0.999999 of the authors' code they move so slowly that 200 steps fool half as many MNIST images as
@@ -24,7 +19,7 @@ REACH = 0.9
 
 
 @dataclass(frozen=True)
-class CarliniWagner:
+class CarliniWagner(CheckedAttack):
     """Minimise |x' - x|^2 + c * max(kappa - margin(x'), 0) over w by Adam, x' = (tanh(w) + 1) / 2.
 
     The margin is the largest wrong logit less the label's; unlike softmax it does not saturate.
@@ -42,6 +37,8 @@ class CarliniWagner:
     of the mean logits of `eot_samples` passes, and its gradient is averaged over them; with more
     than one, no image is dropped, since a lower sum may be luck. On a stochastic network each step
     draws new noise, and the closest image may owe its success to it: judge it on fresh draws.
+
+    Few of these images still fool as pictures of 8 bits: `fools_in_8_bits` says which.
     """
 
     c: float = 1.0
@@ -54,24 +51,21 @@ class CarliniWagner:
     def __post_init__(self) -> None:
         check_positive(c=self.c, lr=self.lr)
         check_at_least(0, kappa=self.kappa)
-        check_at_least(1, steps=self.steps, binary_search_steps=self.binary_search_steps)
-        check_at_least(1, eot_samples=self.eot_samples)
+        check_whole(1, steps=self.steps, binary_search_steps=self.binary_search_steps)
+        check_whole(1, eot_samples=self.eot_samples)
 
-    def __call__(
+    def _found(
         self,
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | None,
     ) -> Tensor:
-        """Return adversarial images of the shape of `images` (N, C, H, W), all in [0, 1]."""
-        check_images(images, labels)
         result = images.clone()
-        with evaluating(model), noise_from(model, generator):
-            margins = averaged_margin(model, images, labels, self.eot_samples)
-            right = (margins <= self.kappa).nonzero().squeeze(1)
-            if len(right):
-                result[right] = self._search(model, images[right], labels[right])
+        margins = averaged_margin(model, images, labels, self.eot_samples)
+        right = (margins <= self.kappa).nonzero().squeeze(1)
+        if len(right):
+            result[right] = self._search(model, images[right], labels[right])
         return result
 
     def _search(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -90,7 +84,7 @@ class CarliniWagner:
         self, model: nn.Module, images: Tensor, labels: Tensor, c: Tensor, closest: "_Closest"
     ) -> Tensor:
         """Minimise with one c each, offer what fools to `closest`, return which succeeded (N,)."""
-        w = torch.atanh((2 * images.detach() - 1) * REACH)
+        w = torch.atanh((2 * images - 1) * REACH)
         adam, active = torch.optim.Adam([w], lr=self.lr), torch.arange(len(w), device=w.device)
         lowest = torch.full_like(c, torch.inf)
         before, succeeded = lowest.clone(), torch.zeros_like(c, dtype=torch.bool)
@@ -140,12 +134,9 @@ def _margin_and_slope(
     model: nn.Module, images: Tensor, labels: Tensor, eot_samples: int
 ) -> tuple[Tensor, Tensor]:
     """Return the margin (N,) of the mean logits, and the mean of the margins' gradients."""
-    inputs, slope = images.detach().requires_grad_(), torch.zeros_like(images)
-    drawn = []
+    drawn, slope = [], torch.zeros_like(images)
     for _ in range(eot_samples):
-        with torch.enable_grad():
-            logits = model(inputs)
-            (gradient,) = torch.autograd.grad(margin(logits, labels).sum(), inputs)
-        drawn.append(logits.detach())
+        logits, _, gradient = logits_and_slope(model, images, partial(margin, labels=labels))
+        drawn.append(logits)
         slope += gradient / eot_samples
     return margin(torch.stack(drawn).mean(0), labels), slope

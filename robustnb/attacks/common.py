@@ -1,58 +1,104 @@
-"""What attacks share: checks of their settings and images, and one number for each image."""
+"""What attacks share: how they are called, their norms, and one number for each image."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+
+from robustnb.checks import check_at_least, check_images, check_labels
+from robustnb.models import evaluating, predict
+from robustnb.randomness import noise_from
 
 Attack = Callable[[nn.Module, Tensor, Tensor, torch.Generator | None], Tensor]
 Norm = Literal["linf", "l2"]
 NORMS: tuple[Norm, ...] = get_args(Norm)
 
 
-def check_at_least(least: float, **settings: float) -> None:
-    """Raise ValueError, which names the setting, if one is below `least` or NaN."""
-    for name, value in settings.items():
-        if not value >= least:
-            raise ValueError(f"{name} is {value}: it must be at least {least}.")
+class CheckedAttack:
+    """Check what an attack is called with, and hand it over so that `_found` can compute with it.
+
+    `_found` gets a network in evaluation mode that draws from the generator, and images that are
+    contiguous, so that draws do not depend on their layout in memory, that follow no graph and lie
+    in [0, 1]. Half floats become float32, which small steps need; the network is asked in its own
+    type.
+    """
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return adversarial images of the shape and type of `images` (N, C, H, W), in [0, 1].
+
+        Raises ValueError for images, labels (N,) or a network that cannot be attacked.
+        """
+        check_images(images, labels)
+        # Nothing has a gradient under torch.inference_mode, nor what was made there.
+        with torch.inference_mode(False), evaluating(model), noise_from(model, generator):
+            within = images.detach().clamp(0, 1).contiguous()
+            if torch.finfo(images.dtype).bits < 32:
+                model, within = _InOwnType(model, images.dtype), within.float()
+            found = self._found(model, within, labels.clone(), generator)
+        return found.detach().to(images.dtype)
+
+    def _found(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        raise NotImplementedError
 
 
-def check_positive(**settings: float) -> None:
-    """Raise ValueError, which names the setting, if one is 0, negative or NaN."""
-    for name, value in settings.items():
-        if not value > 0:
-            raise ValueError(f"{name} is {value}: it must be above 0.")
+class _InOwnType(nn.Module):
+    """Ask a network of half floats about images in float32, as they are once they are rounded."""
+
+    like: Tensor
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("like", torch.empty(0, dtype=dtype))  # a buffer follows .double()
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images.to(self.like.dtype))
+        return logits
 
 
-def check_one_of(accepted: Iterable[str], **settings: str) -> None:
-    """Raise ValueError, which names the setting, if one is not among the accepted words."""
-    words = tuple(accepted)
-    for name, value in settings.items():
-        if value not in words:
-            raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(words)}.")
-
-
-def check_images(images: Tensor, labels: Tensor) -> None:
-    """Raise ValueError unless images (N, ...) are float in [0, 1] with an int64 label each."""
-    if labels.shape != images.shape[:1]:
+def check_eps(eps: float, norm: Norm = "linf") -> None:
+    """Raise ValueError unless `eps` is at least 0, and in "linf" at most 1."""
+    check_at_least(0, eps=eps)
+    if norm == "linf" and eps > 1:
         raise ValueError(
-            f"labels have shape {tuple(labels.shape)} for {len(images)} images: "
-            "an attack takes one label per image."
+            f"eps is {eps}: it must be at most 1 in Linf, as pixels are from 0 to 1; divide by 255 "
+            "what is in steps of 8-bit pixels."
         )
-    if len(labels) and labels.min() < 0:
-        raise ValueError(f"the smallest label is {labels.min()}: classes count from 0.")
-    # Not "< 0 or > 1", which lets NaN through.
-    if images.numel() and not (images.min() >= 0 and images.max() <= 1):
-        raise ValueError(
-            f"pixels range from {images.min():.3g} to {images.max():.3g}: attacks take images in "
-            "[0, 1]; put any other scaling into the model's first layer."
-        )
-    if not images.is_floating_point() or labels.dtype != torch.int64:
-        raise ValueError(
-            f"images are {images.dtype} and labels {labels.dtype}: an attack takes images of a "
-            "floating type and labels of torch.int64."
-        )
+
+
+def runner_up(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the class (N,) with the largest logit (N, classes) that is not the label's."""
+    check_labels(logits, labels)
+    return logits.scatter(1, labels.unsqueeze(1), -torch.inf).argmax(1)
+
+
+def fools_in_8_bits(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return whether the network misreads each image (N,) once its pixels are rounded to 8 bits.
+
+    A nearest image that fools often does not survive being stored as a picture.
+    """
+    check_images(images, labels)
+    with noise_from(model, generator):
+        return predict(model, (255 * images).round() / 255).argmax(1) != labels
 
 
 def per_image(values: Tensor, images: Tensor) -> Tensor:

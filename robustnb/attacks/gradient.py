@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
@@ -12,27 +11,34 @@ from torch.nn import functional as F
 
 from robustnb.attacks.common import (
     NORMS,
+    CheckedAttack,
     Norm,
-    check_at_least,
-    check_images,
-    check_one_of,
+    check_eps,
     divided_by_largest,
     l2_norm,
     per_image,
 )
+from robustnb.checks import check_at_least, check_labels, check_one_of, check_whole, logits_of
 from robustnb.metrics import margin
-from robustnb.models import evaluating
-from robustnb.randomness import noise_from
+from robustnb.models import logits_and_slope
 
 LossName = Literal["cross-entropy", "margin"]
+
+
+def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross-entropy (N,) of each image."""
+    check_labels(logits, labels)
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
 LOSSES: dict[LossName, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross-entropy": partial(F.cross_entropy, reduction="none"),
+    "cross-entropy": cross_entropies,
     "margin": margin,
 }
 
 
 @dataclass(frozen=True)
-class FGSM:
+class FGSM(CheckedAttack):
     """Move every pixel by `eps` against the label (Goodfellow et al. 2015).
 
     `eps` is in pixel units of [0, 1]; the gradient is averaged over `eot_samples` passes.
@@ -43,26 +49,23 @@ class FGSM:
     loss: LossName = "cross-entropy"
 
     def __post_init__(self) -> None:
-        check_at_least(0, eps=self.eps)
-        check_at_least(1, eot_samples=self.eot_samples)
+        check_eps(self.eps)
+        check_whole(1, eot_samples=self.eot_samples)
         check_one_of(LOSSES, loss=self.loss)
 
-    def __call__(
+    def _found(
         self,
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | None,
     ) -> Tensor:
-        """Return adversarial images of the shape of `images` (N, C, H, W), all in [0, 1]."""
-        check_images(images, labels)
-        with evaluating(model), noise_from(model, generator):
-            gradient = averaged_gradient(model, images, labels, self.loss, self.eot_samples)
+        gradient = averaged_gradient(model, images, labels, self.loss, self.eot_samples)
         return (images + self.eps * gradient.sign()).clamp(0, 1)
 
 
 @dataclass(frozen=True)
-class PGD:
+class PGD(CheckedAttack):
     """Take `steps` that increase the loss, projecting back after each (Madry et al. 2018).
 
     Steps have length `alpha` and the ball radius `eps`, both in `norm` and in pixel units of
@@ -82,28 +85,26 @@ class PGD:
     norm: Norm = "linf"
 
     def __post_init__(self) -> None:
-        check_at_least(0, eps=self.eps, alpha=self.alpha)
-        check_at_least(1, steps=self.steps, restarts=self.restarts, eot_samples=self.eot_samples)
         check_one_of(LOSSES, loss=self.loss)
         check_one_of(NORMS, norm=self.norm)
+        check_eps(self.eps, self.norm)
+        check_at_least(0, alpha=self.alpha)
+        check_whole(1, steps=self.steps, restarts=self.restarts, eot_samples=self.eot_samples)
 
-    def __call__(
+    def _found(
         self,
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | None,
     ) -> Tensor:
-        """Return adversarial images of the shape of `images` (N, C, H, W), all in [0, 1]."""
-        check_images(images, labels)
         best, best_margin = images, torch.full(labels.shape, -torch.inf, device=images.device)
-        with evaluating(model), noise_from(model, generator):
-            for _ in range(self.restarts):
-                found = self._climb(model, images, labels, generator)
-                reached = averaged_margin(model, found, labels, self.eot_samples)
-                better = reached > best_margin
-                best = torch.where(per_image(better, images), found, best)
-                best_margin = torch.where(better, reached, best_margin)
+        for _ in range(self.restarts):
+            found = self._climb(model, images, labels, generator)
+            reached = averaged_margin(model, found, labels, self.eot_samples)
+            better = reached > best_margin
+            best = torch.where(per_image(better, images), found, best)
+            best_margin = torch.where(better, reached, best_margin)
         return best
 
     def _climb(
@@ -139,13 +140,14 @@ def averaged_loss_and_gradient(
     model: nn.Module, images: Tensor, labels: Tensor, loss: LossName, eot_samples: int
 ) -> tuple[Tensor, Tensor]:
     """Return each image's loss (N,) and its input gradient, means over `eot_samples` passes."""
+
+    def score(logits: Tensor) -> Tensor:
+        return LOSSES[loss](logits, labels)
+
     values, gradients = images.new_zeros(len(images)), torch.zeros_like(images)
     for _ in range(eot_samples):
-        inputs = images.detach().requires_grad_()
-        with torch.enable_grad():
-            value = LOSSES[loss](model(inputs), labels)
-            (gradient,) = torch.autograd.grad(value.sum(), inputs)
-        values += value.detach() / eot_samples
+        _, value, gradient = logits_and_slope(model, images, score)
+        values += value / eot_samples
         gradients += gradient / eot_samples
     return values, gradients
 
@@ -153,7 +155,7 @@ def averaged_loss_and_gradient(
 def averaged_margin(model: nn.Module, images: Tensor, labels: Tensor, eot_samples: int) -> Tensor:
     """Return the margin (N,) of the mean logits over `eot_samples` passes, without gradients."""
     with torch.no_grad():
-        logits = torch.stack([model(images) for _ in range(eot_samples)]).mean(0)
+        logits = torch.stack([logits_of(model, images) for _ in range(eot_samples)]).mean(0)
     return margin(logits, labels)
 
 

@@ -8,16 +8,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.common import (
-    check_at_least,
-    check_images,
-    check_positive,
-    l2_norm,
-    per_image,
-)
+from robustnb.attacks.common import CheckedAttack, l2_norm, per_image, runner_up
 from robustnb.attacks.gradient import averaged_loss_and_gradient
-from robustnb.models import evaluating
-from robustnb.randomness import draw_seed, noise_from, seeded
+from robustnb.checks import NotFinite, check_positive, check_whole, logits_of
+from robustnb.randomness import draw_seed, noise_from, only_torch_draws, seeded
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -26,7 +20,7 @@ SUFFICIENT = 1e-4  # share of the decrease promised by the gradient that a step 
 
 
 @dataclass(frozen=True)
-class LBFGS:
+class LBFGS(CheckedAttack):
     """Find the least distortion that fools a network, by L-BFGS in [0, 1] (Szegedy et al. 2013).
 
     For each image c |r| + cross-entropy(f(x + r), t) is minimised over x + r in [0, 1], in `steps`
@@ -38,6 +32,8 @@ class LBFGS:
 
     Logits and loss are means over `eot_samples` passes. A stochastic network repeats the same noise
     at every step: with fresh noise the line search would mistake luck for progress.
+
+    Few of these images still fool as pictures of 8 bits: `fools_in_8_bits` says which.
     """
 
     c: float = 1.0
@@ -47,26 +43,24 @@ class LBFGS:
 
     def __post_init__(self) -> None:
         check_positive(c=self.c)
-        check_at_least(1, steps=self.steps, searches=self.searches, eot_samples=self.eot_samples)
+        check_whole(1, steps=self.steps, searches=self.searches, eot_samples=self.eot_samples)
 
-    def __call__(
+    def _found(
         self,
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | None,
     ) -> Tensor:
-        """Return adversarial images of the shape of `images` (N, C, H, W), all in [0, 1]."""
-        check_images(images, labels)
         network = _Replayed(model, self.eot_samples, images, generator)
-        with evaluating(model):
+        with only_torch_draws():
             logits = network.logits(images)
-            targets = logits.scatter(1, labels.unsqueeze(1), -torch.inf).argmax(1)
-            search = _Search(images, logits.argmax(1) != labels, self.c)
-            for _ in range(self.searches):
-                objective = partial(network.penalised_loss, targets, images, search.c)
-                found = minimise_in_box(objective, images, self.steps)
-                search.learn(found, network.logits(found).argmax(1) != labels)
+        targets = runner_up(logits, labels)
+        search = _Search(images, logits.argmax(1) != labels, self.c)
+        for _ in range(self.searches):
+            objective = partial(network.penalised_loss, targets, images, search.c)
+            found = minimise_in_box(objective, images, self.steps)
+            search.learn(found, network.logits(found).argmax(1) != labels)
         return search.best
 
 
@@ -86,7 +80,9 @@ class _Replayed:
     def logits(self, images: Tensor) -> Tensor:
         """Return the mean logits (N, classes), without gradients."""
         with torch.no_grad(), noise_from(self.model, seeded(self.seed, images.device)):
-            return torch.stack([self.model(images) for _ in range(self.eot_samples)]).mean(0)
+            return torch.stack(
+                [logits_of(self.model, images) for _ in range(self.eot_samples)]
+            ).mean(0)
 
     def penalised_loss(
         self, targets: Tensor, centres: Tensor, c: Tensor, images: Tensor
@@ -180,7 +176,7 @@ class _Memory:
 
 
 @dataclass(frozen=True)
-class BatchLBFGS:
+class BatchLBFGS(CheckedAttack):
     """Maximise the mean cross-entropy of a batch by torch's L-BFGS, as Xiao et al.'s code does.
 
     This is not Szegedy's attack: only the number of `steps` keeps the distortion small, and pixels
@@ -198,20 +194,18 @@ class BatchLBFGS:
 
     def __post_init__(self) -> None:
         check_positive(lr=self.lr)
-        check_at_least(1, steps=self.steps, eot_samples=self.eot_samples)
+        check_whole(1, steps=self.steps, eot_samples=self.eot_samples)
 
-    def __call__(
+    def _found(
         self,
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | None,
     ) -> Tensor:
-        """Return adversarial images of the shape of `images` (N, C, H, W), all in [0, 1]."""
-        check_images(images, labels)
         if not len(images):
             return images.clone()
-        found = images.detach().clone().requires_grad_()
+        found = images.clone().requires_grad_()
         optimizer = torch.optim.LBFGS([found], lr=self.lr, max_iter=self.steps)
 
         def closure() -> float:
@@ -221,10 +215,13 @@ class BatchLBFGS:
             found.grad = -gradients / len(images)
             return -values.mean().item()
 
-        with evaluating(model), noise_from(model, generator):
+        try:
             optimizer.step(closure)
-        overflown = found.isnan()  # nothing bounds the way there
-        return torch.where(overflown, images, found.detach().clamp(0, 1))
+        except NotFinite:
+            if torch.equal(found, images):
+                raise
+            # Nothing bounds the way of the attack: it ends where it overflows.
+        return torch.where(found.isnan(), images, found.detach().clamp(0, 1))
 
 
 def _dot(one: Tensor, other: Tensor) -> Tensor:

@@ -12,30 +12,26 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.common import (
-    check_images,
-    check_one_of,
-    check_positive,
-    divided_by_largest,
-    per_image,
-)
-from robustnb.attacks.gradient import LOSSES, LossName, averaged_gradient
-from robustnb.models import Scale, copied, evaluating, predict
-from robustnb.randomness import noise_from, stochastic_layers
+from robustnb.attacks.common import CheckedAttack, divided_by_largest, per_image, runner_up
+from robustnb.attacks.gradient import LOSSES, LossName
+from robustnb.checks import check_finite, check_one_of, check_positive
+from robustnb.models import copied, logits_and_slope, predict
+from robustnb.randomness import stochastic_layers
 
 BATCH = 250  # images a pass: what a layer hands to the next then fits a processor's cache
 LONGEST = 2**16  # by then nearly all pixels that can move are at 0 or 255
 
 
 @dataclass(frozen=True)
-class FastGradientSign:
+class FastGradientSign(CheckedAttack):
     """Take the smallest step along the sign of the gradient that changes the label.
 
     Every step from 1 to 255 is tried in turn. The gradient is that of `loss` on the clean image.
     Where softmax saturates, the gradient of the cross-entropy is 0 in float32: there is no
     direction, and the image stays as it is. Such a network only looks robust. To show it, `double`
     computes the gradient in float64, `scale` multiplies the logits by a positive number, which
-    changes no label, and the loss "margin" does not saturate.
+    changes no label, and the loss "margin" does not saturate. An image that no step fools, or that
+    is misclassified already, is returned unchanged.
     """
 
     loss: LossName = "cross-entropy"
@@ -46,33 +42,29 @@ class FastGradientSign:
         check_one_of(LOSSES, loss=self.loss)
         check_positive(scale=self.scale)
 
-    def __call__(
+    def _found(
         self,
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | None,
     ) -> Tensor:
-        """Return images of the shape of `images` (N, C, H, W), all in [0, 1].
-
-        One that no step fools, or that is misclassified already, is returned unchanged.
-        """
-        return _search(model, images, labels, generator, self._directions, _first_of_all)
+        return _search(model, images, labels, self._directions, _first_of_all)
 
     def _directions(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        scaled: nn.Module = nn.Sequential(model, Scale(self.scale))
-        inputs = images
+        asked, inputs = model, images
         if self.double:
-            doubled, inputs = copied(scaled).double(), images.double()
-            for layer, original in zip(*map(stochastic_layers, (doubled, scaled)), strict=True):
+            asked, inputs = copied(model).double(), images.double()
+            for layer, original in zip(*map(stochastic_layers, (asked, model)), strict=True):
                 layer.generator = original.generator  # not a copy, which repeats its draws
-            scaled = doubled
-        gradient = averaged_gradient(scaled, inputs, labels, self.loss, eot_samples=1)
+        *_, gradient = logits_and_slope(
+            asked, inputs, lambda logits: LOSSES[self.loss](self.scale * logits, labels)
+        )
         return gradient.sign().to(images.dtype)
 
 
 @dataclass(frozen=True)
-class HotCold:
+class HotCold(CheckedAttack):
     """Move towards the runner-up class and away from the label until the label changes (HC1).
 
     The direction is the gradient of sum_j omega_j h_j, where h are the logits and omega is constant
@@ -84,7 +76,7 @@ class HotCold:
 
     The direction is scaled so that its largest element is 1. Steps are doubled until the label
     changes; a binary search then finds an integer step that changes it where the one before does
-    not.
+    not. An image that no step fools, or that is misclassified already, is returned unchanged.
     """
 
     weights: Literal["paper", "unit"] = "paper"
@@ -92,31 +84,26 @@ class HotCold:
 
     def __post_init__(self) -> None:
         check_one_of(("paper", "unit"), weights=self.weights)
+        check_finite(shift=self.shift)
 
-    def __call__(
+    def _found(
         self,
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | None,
     ) -> Tensor:
-        """Return images of the shape of `images` (N, C, H, W), all in [0, 1].
-
-        One that no step fools, or that is misclassified already, is returned unchanged.
-        """
-        return _search(model, images, labels, generator, self._directions, _doubled_then_halved)
+        return _search(model, images, labels, self._directions, _doubled_then_halved)
 
     def _directions(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        inputs = images.detach().requires_grad_()
-        with torch.enable_grad():
-            logits = model(inputs)
-            weighted = self._omega(logits.detach() + self.shift, labels) * logits
-            (gradient,) = torch.autograd.grad(weighted.sum(), inputs)
+        *_, gradient = logits_and_slope(
+            model, images, lambda h: self._omega(h.detach() + self.shift, labels) * h
+        )
         return divided_by_largest(gradient)
 
     def _omega(self, h: Tensor, labels: Tensor) -> Tensor:
         cold = labels.unsqueeze(1)
-        hot = h.scatter(1, cold, -torch.inf).argmax(1, keepdim=True)
+        hot = runner_up(h, labels).unsqueeze(1)
         omega = torch.zeros_like(h)
         if self.weights == "unit":
             return omega.scatter(1, hot, 1.0).scatter(1, cold, -1.0)
@@ -157,17 +144,14 @@ def _search(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    generator: torch.Generator | None,
     directions_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
     steps_of: Callable[[_Rays], Tensor],
 ) -> Tensor:
-    check_images(images, labels)
-    with evaluating(model), noise_from(model, generator):
-        pixels = (255 * images).round()
-        batches = zip((pixels / 255).split(BATCH), labels.split(BATCH), strict=True)
-        directions = torch.cat([directions_of(model, *batch) for batch in batches])
-        rays = _Rays(model, pixels, directions, labels)
-        return rays.moved_or(images, steps_of(rays))
+    pixels = (255 * images).round()
+    batches = zip((pixels / 255).split(BATCH), labels.split(BATCH), strict=True)
+    directions = torch.cat([directions_of(model, *batch) for batch in batches])
+    rays = _Rays(model, pixels, directions, labels)
+    return rays.moved_or(images, steps_of(rays))
 
 
 def _first_of_all(rays: _Rays) -> Tensor:

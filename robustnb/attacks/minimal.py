@@ -1,18 +1,19 @@
 """The smallest perturbation that fools a network (Zhang & Chen 2020, after Szegedy et al. 2013)."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustnb.attacks.common import check_at_least, check_images, check_positive, l2_norm
-from robustnb.models import evaluating
-from robustnb.randomness import noise_from
+from robustnb.attacks.common import CheckedAttack, l2_norm, per_image, runner_up
+from robustnb.checks import check_at_least, check_positive, check_whole, logits_of
+from robustnb.models import logits_and_slope
 
 
 @dataclass(frozen=True)
-class MinimumNorm:
+class MinimumNorm(CheckedAttack):
     """Minimise c |r| + cross-entropy(f(x + r), t) by gradient until the label changes (eq. 5).
 
     The paper's y must be a wrong class t, since the sum is minimised: here it is the runner-up on
@@ -30,37 +31,34 @@ class MinimumNorm:
     def __post_init__(self) -> None:
         check_at_least(0, c=self.c)
         check_positive(alpha=self.alpha)
-        check_at_least(1, steps=self.steps)
+        check_whole(1, steps=self.steps)
 
-    def __call__(
+    def _found(
         self,
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | None,
     ) -> Tensor:
-        """Return adversarial images of the shape of `images` (N, C, H, W)."""
-        check_images(images, labels)
         result = images.clone()
-        with evaluating(model), noise_from(model, generator):
+        with torch.no_grad():
+            logits = logits_of(model, images)
+        targets = runner_up(logits, labels)
+        active = (logits.argmax(1) == labels).nonzero().squeeze(1)
+        for _ in range(self.steps):
+            if not len(active):
+                break
+            result[active] = self._step(model, result[active], images[active], targets[active])
             with torch.no_grad():
-                logits = model(images)
-            targets = logits.scatter(1, labels.unsqueeze(1), -torch.inf).argmax(1)
-            active = (logits.argmax(1) == labels).nonzero().squeeze(1)
-            for _ in range(self.steps):
-                if not len(active):
-                    break
-                result[active] = self._step(model, result[active], images[active], targets[active])
-                with torch.no_grad():
-                    right = model(result[active]).argmax(1) == labels[active]
-                active = active[right]
+                right = logits_of(model, result[active]).argmax(1) == labels[active]
+            active = active[right]
         return result
 
     def _step(self, model: nn.Module, current: Tensor, images: Tensor, targets: Tensor) -> Tensor:
-        inputs = current.detach().requires_grad_()
-        with torch.enable_grad():
-            loss = F.cross_entropy(model(inputs), targets, reduction="sum")
-            loss = loss + self.c * l2_norm(inputs - images).sum()
-            (gradient,) = torch.autograd.grad(loss, inputs)
-        moved = current - self.alpha * gradient
+        score = partial(F.cross_entropy, target=targets, reduction="sum")
+        *_, gradient = logits_and_slope(model, current, score)
+        offset = current - images
+        lengths = per_image(l2_norm(offset), images)
+        slope = torch.where(lengths > 0, offset / lengths, 0.0)  # |r| has a kink at r = 0
+        moved = current - self.alpha * (gradient + self.c * slope)
         return moved.clamp(0, 1) if self.clip else moved

@@ -11,6 +11,7 @@ where one draw serves the whole batch, as with noisy weights, set batch_size to 
 import torch
 from torch import Tensor, nn
 
+from robustnb.checks import check_images, check_positive, check_whole, logits_of
 from robustnb.models import evaluating
 from robustnb.randomness import noise_from
 
@@ -35,8 +36,9 @@ def certify(
     `alpha` at most (algorithm CERTIFY, theorem 1). `n` limits the radius that can be proved: with
     the default alpha 1,000 copies prove at most 2.46 sigma, 100,000 at most 3.81 sigma.
     """
-    _check(sigma, min(n0, n), alpha)
-    with evaluating(model), noise_from(model, generator):
+    check_whole(1, n0=n0)
+    _check(images, sigma, n, alpha, batch_size)
+    with evaluating(model), noise_from(model, generator), torch.no_grad():
         chosen = _counts(model, images, sigma, n0, generator, batch_size).argmax(1)
         counts = _counts(model, images, sigma, n, generator, batch_size)
     top = counts.gather(1, chosen.unsqueeze(1)).squeeze(1)
@@ -60,8 +62,8 @@ def predict(
     A returned class is wrong with probability `alpha` at most (algorithm PREDICT): a two-sided
     binomial test asks whether the two classes could be equally likely.
     """
-    _check(sigma, n, alpha)
-    with evaluating(model), noise_from(model, generator):
+    _check(images, sigma, n, alpha, batch_size)
+    with evaluating(model), noise_from(model, generator), torch.no_grad():
         counts = _counts(model, images, sigma, n, generator, batch_size)
     (first, second), classes = counts.topk(2, dim=1).values.T, counts.argmax(1)
     return torch.where(_tie_probability(first, second) <= alpha, classes, ABSTAIN)
@@ -99,22 +101,19 @@ def _counts(
         for size in _sizes(draws, batch_size):
             noise = torch.empty(size, *image.shape, dtype=image.dtype, device=image.device)
             noisy = image + sigma * noise.normal_(generator=generator)
-            with torch.no_grad():
-                logits = model(noisy)
-            if logits.isnan().any():
-                raise ValueError("the network's logits are NaN: there is nothing to certify.")
+            logits = logits_of(model, noisy)
             counts = counts + logits.argmax(1).bincount(minlength=logits.shape[1])
         parts.append(counts)
-    return torch.stack(parts)
+    return torch.stack(parts) if parts else logits_of(model, images).long()
 
 
 def _sizes(draws: int, batch_size: int) -> list[int]:
     return [min(batch_size, draws - start) for start in range(0, draws, batch_size)]
 
 
-def _check(sigma: float, draws: int, alpha: float) -> None:
-    if not sigma > 0 or draws < 1 or not 0 < alpha < 1:
-        raise ValueError(
-            f"sigma is {sigma}, draws {draws} and alpha {alpha}: smoothing needs a positive sigma, "
-            "one draw or more, and alpha between 0 and 1."
-        )
+def _check(images: Tensor, sigma: float, n: int, alpha: float, batch_size: int) -> None:
+    check_images(images)
+    check_positive(sigma=sigma)
+    check_whole(1, n=n, batch_size=batch_size)
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha}: it must be between 0 and 1.")
