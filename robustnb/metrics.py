@@ -5,28 +5,23 @@ import math
 import torch
 from torch import Tensor
 
+from robustnb.checks import check_labels, check_logits
+
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """Return the share of images whose largest logit (..., N, classes) is the label's (N,).
 
-    Raises ValueError unless there is a label for each row of logits.
+    Raises ValueError unless there is a label for each row of logits, and NotFinite for NaN.
     """
     check_labels(logits, labels)
+    check_logits(logits)
     return (logits.argmax(-1) == labels).float().mean().item()
-
-
-def check_labels(logits: Tensor, labels: Tensor) -> None:
-    """Raise ValueError unless there is a label (N,) for each row of logits (..., N, classes)."""
-    if labels.shape != logits.shape[-2:-1]:
-        raise ValueError(
-            f"labels have shape {tuple(labels.shape)} for logits of shape {tuple(logits.shape)}: "
-            "it takes one label for each row of logits."
-        )
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
     """Return how far the best wrong logit lies above the label's (N,): positive means fooled."""
     check_labels(logits, labels)
+    check_logits(logits)
     right = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     wrong = logits.scatter(-1, labels.unsqueeze(-1), -math.inf).amax(-1)
     return wrong - right
@@ -59,6 +54,7 @@ def reliability(
     of the images.
     """
     check_labels(probabilities, labels)
+    check_logits(probabilities)
     confidence, predicted = probabilities.max(-1)
     correct = (predicted == labels).float()
     bins = (confidence * num_bins).long().clamp(max=num_bins - 1)

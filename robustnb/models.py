@@ -9,6 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from robustnb.checks import logits_of
+
 Layer = Callable[[int, int], nn.Module]
 
 
@@ -69,6 +71,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def predict(model: nn.Module, images: Tensor, batch_size: int = 10_000) -> Tensor:
-    """Return the logits (N, classes) of one pass in evaluation mode, without gradients."""
+    """Return the logits (N, classes) of one pass in evaluation mode, without gradients.
+
+    Raises ValueError for an answer that is not such logits (see `logits_of`).
+    """
     with evaluating(model), torch.no_grad():
-        return torch.cat([model(batch) for batch in images.split(batch_size)])
+        return torch.cat([logits_of(model, batch) for batch in images.split(batch_size)])

@@ -291,7 +291,7 @@ def test_a_setting_that_cannot_be_is_refused(
     ("model", "shape", "labels", "options", "message"),
     [
         (nn.LSTM(4, 4), (1, 2, 2), [0], {}, "LSTM cannot run in the page: it must be one of Lin"),
-        ("good", (1, 2, 2), [0, 1], {}, "labels have shape (2,) for 1 images: an attack takes on"),
+        ("good", (1, 2, 2), [0, 1], {}, "labels have shape (2,) for 1 images: it takes one label"),
         ("good", (2, 2, 1), [0], {}, "images have shape (1, 2, 2, 1): they must be (N, C, H, W)"),
         ("good", (1, 2, 2), [5], {}, "labels go from 5 to 5: they must be from 0 to 2."),
         ("good", (1, 2, 2), [0], {"classes": "ab"}, "a network has 3 outputs: it must have 2, "),

@@ -263,7 +263,7 @@ def test_no_images_are_attacked() -> None:
         ),
         (
             lambda: FGSM(0.1)(network(PLAIN), torch.rand(2, 1, 4, 4), torch.zeros(2)),
-            "labels torch.float32",
+            "labels are torch.float32",
         ),
         (
             lambda: FGSM(0.1)(network(PLAIN), ZEROS.view(2, 1, 1, 1), ZEROS),

@@ -12,7 +12,7 @@ from robustnb.results import papers
 PACKAGE = Path(robustnb.__file__).parent
 # From the ground up. A file belongs to the longest of the names that begins its own.
 FLOORS = (
-    ("robustnb.files", "robustnb.devices"),
+    ("robustnb.files", "robustnb.devices", "robustnb.checks"),
     ("robustnb.data",),
     ("robustnb",),  # networks, training, attacks, defences, what is measured
     tuple(f"robustnb.{n}" for n in ("results", "verdicts", "drawing", "plots", "tables", "stored")),

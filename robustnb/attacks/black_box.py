@@ -7,17 +7,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.common import (
-    NORMS,
-    Attack,
-    Norm,
-    check_at_least,
-    check_images,
-    check_one_of,
-    l2_norm,
-    per_image,
-)
+from robustnb.attacks.common import NORMS, Attack, Norm, l2_norm, per_image
 from robustnb.attacks.gradient import averaged_margin, project
+from robustnb.checks import check_at_least, check_images, check_one_of
 from robustnb.models import evaluating
 from robustnb.randomness import draw_seed, noise_from, seeded, stochastic_layers
 

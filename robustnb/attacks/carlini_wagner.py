@@ -5,14 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.common import (
-    check_at_least,
-    check_images,
-    check_positive,
-    l2_norm,
-    per_image,
-)
+from robustnb.attacks.common import l2_norm, per_image
 from robustnb.attacks.gradient import averaged_margin
+from robustnb.checks import check_at_least, check_images, check_positive
 from robustnb.metrics import margin
 from robustnb.models import evaluating
 from robustnb.randomness import noise_from

@@ -10,16 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustnb.attacks.common import (
-    NORMS,
-    Norm,
-    check_at_least,
-    check_images,
-    check_one_of,
-    divided_by_largest,
-    l2_norm,
-    per_image,
-)
+from robustnb.attacks.common import NORMS, Norm, divided_by_largest, l2_norm, per_image
+from robustnb.checks import check_at_least, check_images, check_one_of
 from robustnb.metrics import margin
 from robustnb.models import evaluating
 from robustnb.randomness import noise_from

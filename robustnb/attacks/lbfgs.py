@@ -8,14 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.common import (
-    check_at_least,
-    check_images,
-    check_positive,
-    l2_norm,
-    per_image,
-)
+from robustnb.attacks.common import l2_norm, per_image
 from robustnb.attacks.gradient import averaged_loss_and_gradient
+from robustnb.checks import check_at_least, check_images, check_positive
 from robustnb.models import evaluating
 from robustnb.randomness import draw_seed, noise_from, seeded
 

@@ -12,14 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.common import (
-    check_images,
-    check_one_of,
-    check_positive,
-    divided_by_largest,
-    per_image,
-)
+from robustnb.attacks.common import divided_by_largest, per_image
 from robustnb.attacks.gradient import LOSSES, LossName, averaged_gradient
+from robustnb.checks import check_images, check_one_of, check_positive
 from robustnb.models import Scale, copied, evaluating, predict
 from robustnb.randomness import noise_from, stochastic_layers
 

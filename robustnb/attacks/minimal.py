@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustnb.attacks.common import check_at_least, check_images, check_positive, l2_norm
+from robustnb.attacks.common import l2_norm
+from robustnb.checks import check_at_least, check_images, check_positive
 from robustnb.models import evaluating
 from robustnb.randomness import noise_from
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.common import Attack, check_at_least
+from robustnb.attacks.common import Attack
+from robustnb.checks import check_at_least, check_images
 from robustnb.training import Loss, cross_entropy
 
 
@@ -96,6 +97,7 @@ class InputNoise:
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Return noisy images of the shape of `images`; the network is not used."""
+        check_images(images)
         noise = torch.randn(
             images.shape, generator=generator, device=images.device, dtype=images.dtype
         )

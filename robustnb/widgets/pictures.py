@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from traitlets import TraitError
 
-from robustnb.attacks.common import check_images
+from robustnb.checks import check_images
 from robustnb.drawing import Drawing
 from robustnb.models import copied, predict
 from robustnb.randomness import noise_from, seeded

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustnb.attacks.gradient import averaged_gradient
-from robustnb.metrics import check_labels, margin
+from robustnb.checks import check_labels
+from robustnb.metrics import margin
 from robustnb.models import evaluating, predict
 
 BATCH = 250
