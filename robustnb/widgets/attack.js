@@ -9,6 +9,7 @@ import {
   explorable,
   follow,
   inSlices,
+  kernelQuestions,
   ORANGE,
   panel,
   putImage,
@@ -21,6 +22,7 @@ import { imageChoice, readNetworks, readPictures } from "./pictures.js";
 import { percentage, shortNumber } from "./words.js";
 
 const MINIMUM = "minimum norm";
+const PYTHONS = ["steps", "num_samples", "eot_samples"]; // what Python alone may change
 const BLUE = [0, 114, 178];
 
 // --- What is computed
@@ -153,15 +155,18 @@ function addAttackControls(frame, explorer) {
   const seed = seedButton(frame, "New random draws");
   return () => {
     eps.disabled = model.get("attack") === MINIMUM; // it stops as soon as the label is lost
-    const isRandom = explorer.networks.some(({ network }) => network.stochastic);
+    const { isKernels, networks } = explorer;
+    const isRandom = isKernels || networks.some(({ network }) => network.stochastic);
     seed.disabled = !isRandom && model.get("attack") !== "PGD";
   };
 }
 
 function render({ model, el }) {
   const frame = explorable(model, el, { label: "Networks under attack" });
-  const explorer = { ...readPictures(model), networks: readNetworks(model) };
-  const { networks, shape, classes } = explorer;
+  const isKernels = Boolean(model.get("_missing_layer"));
+  const networks = isKernels ? model.get("networks") : readNetworks(model);
+  const explorer = { ...readPictures(model), networks, isKernels };
+  const { images, labels, shape, classes } = explorer;
   const pictures = [attackedView(frame, shape), perturbationView(frame, shape)];
   if (networks.length > 1) startNewRow(frame);
   const views = [
@@ -170,13 +175,22 @@ function render({ model, el }) {
   ];
   const showControls = addAttackControls(frame, explorer);
 
-  const chosen = ["image", "attack", "target", "eps", "seed"];
-  follow(frame, [...chosen, "steps", "num_samples", "eot_samples"], (state) => {
+  function show(state, result) {
+    for (const view of views) view(result);
+    say(frame, sentence(state, result, explorer));
+  }
+
+  function showAnswer({ attacked, answers }, setting) {
+    const [image, truth] = [images[setting.image], labels[setting.image]];
+    show(setting, { image, attacked: Float32Array.from(attacked), answers, truth });
+  }
+
+  const ask = isKernels && kernelQuestions(frame, showAnswer);
+  follow(frame, ["image", "attack", "target", "eps", "seed", ...PYTHONS], (state) => {
     showControls();
-    inSlices(frame, resultSteps(state, explorer, (result) => {
-      for (const view of views) view(result);
-      say(frame, sentence(state, result, explorer));
-    }));
+    const { image, attack, target, eps, seed } = state;
+    if (ask) ask({ image, attack, target, eps, seed });
+    else inSlices(frame, resultSteps(state, explorer, (result) => show(state, result)));
   });
   return frame.close;
 }

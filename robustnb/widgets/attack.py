@@ -1,8 +1,9 @@
 """Attack trained networks in the page: drag eps, and see what each of them answers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 import traitlets
 from torch import Tensor, nn
 
@@ -10,28 +11,35 @@ from robustnb import plots
 from robustnb.attacks.gradient import FGSM, PGD
 from robustnb.attacks.minimal import MinimumNorm
 from robustnb.randomness import seeded, stochastic_layers
-from robustnb.widgets.network import DType, describe, round_trip, rounded
-from robustnb.widgets.pictures import (
-    check_choice,
-    check_number,
-    drawn_probabilities,
-    picture_traits,
-    stand_in,
-)
+from robustnb.widgets.network import DType, NotInPage, describe, round_trip, rounded
+from robustnb.widgets.pictures import device_of, drawn_probabilities, picture_traits, stand_in
+from robustnb.widgets.plain import plain
+from robustnb.widgets.settings import Number, Whole, check_choice, check_number, slider_values
 from robustnb.widgets.static import StaticWidget
 
 ATTACKS = ("FGSM", "PGD", "minimum norm")
 EPS_VALUES = tuple(round(0.01 * step, 2) for step in range(31))
 
 
+class Setting(NamedTuple):
+    """What the controls of an AttackExplorer choose."""
+
+    image: int
+    attack: str
+    target: str
+    eps: float
+    seed: int
+
+
 class AttackExplorer(StaticWidget):
     """Attack one of several trained networks, and show what all of them say to the picture.
 
-    `models` is a network or a dict of networks by their names, side by side; each is of layers that
-    `robustnb.widgets.network.KINDS` lists and has its weights rounded to `dtype`. `images` (N, C,
-    H, W) are in [0, 1], kept in steps of 1/255, and `labels` (N,) their classes, called `classes`.
-    `target` names the network whose gradient is used. PGD takes `steps` of eps / 4. A stochastic
-    network answers with the mean of `num_samples` draws, and its gradient is the mean of
+    `models` is a network or a dict of networks by their names, side by side. If all are of layers
+    that `robustnb.widgets.network.KINDS` lists, they run in the page, weights rounded to `dtype`;
+    otherwise the kernel computes each answer, and a page without one shows a picture. `images`
+    (N, C, H, W) are in [0, 1], kept in steps of 1/255, and `labels` (N,) their classes, called
+    `classes`. `target` names the network whose gradient is used. PGD takes `steps` of eps / 4. A
+    stochastic network answers with the mean of `num_samples` draws, and its gradient is the mean of
     `eot_samples`. `eps`, `attack`, `image` (an index), `target` and `seed` may be set and observed;
     `eps_values` are those of the slider. Raises ValueError for what cannot be shown.
     """
@@ -41,17 +49,18 @@ class AttackExplorer(StaticWidget):
 
     networks = traitlets.List(traitlets.Dict()).tag(sync=True)
     pictures = traitlets.Dict().tag(sync=True)
-    labels = traitlets.List(traitlets.Int()).tag(sync=True)
+    labels = traitlets.List(Whole()).tag(sync=True)
     classes = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    eps_values = traitlets.List(traitlets.Float()).tag(sync=True)
-    steps = traitlets.Int(10, min=1).tag(sync=True)
-    num_samples = traitlets.Int(100, min=1).tag(sync=True)
-    eot_samples = traitlets.Int(10, min=1).tag(sync=True)
-    image = traitlets.Int(0).tag(sync=True)
+    eps_values = traitlets.List(Number()).tag(sync=True)
+    steps = Whole(10, min=1).tag(sync=True)
+    num_samples = Whole(100, min=1).tag(sync=True)
+    eot_samples = Whole(10, min=1).tag(sync=True)
+    image = Whole(0).tag(sync=True)
     attack = traitlets.Unicode("FGSM").tag(sync=True)
     target = traitlets.Unicode().tag(sync=True)
-    eps = traitlets.Float(0.1).tag(sync=True)
-    seed = traitlets.Int(0).tag(sync=True)
+    eps = Number(0.1).tag(sync=True)
+    seed = Whole(0).tag(sync=True)
+    _missing_layer = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -68,22 +77,26 @@ class AttackExplorer(StaticWidget):
         named = {"network": models} if isinstance(models, nn.Module) else dict(models)
         if not named:
             raise ValueError("There is no network: AttackExplorer takes one at least.")
-        self._rounded = {name: rounded(model, dtype) for name, model in named.items()}
-        pictures, blobs = picture_traits(self._rounded.values(), images, labels, classes)
+        pictures, blobs = picture_traits(named.values(), images, labels, classes)
         self._images = round_trip(images, "uint8")
-        networks = []
-        for name, model in named.items():
-            network, texts = describe(model, tuple(images.shape[1:]), dtype)
-            networks.append({"name": name, "network": network})
+        try:
+            described = {n: describe(m, tuple(images.shape[1:]), dtype) for n, m in named.items()}
+            self._shown = {name: rounded(model, dtype) for name, model in named.items()}
+        except NotInPage as unknown:
+            described, traits["_missing_layer"] = {}, unknown.layer
+            self._shown = {name: plain(model).float() for name, model in named.items()}
+        for _, texts in described.values():
             blobs |= texts
+        networks = {name: described[name].network if described else {} for name in named}
         super().__init__(
-            networks=networks,
+            networks=[{"name": name, "network": network} for name, network in networks.items()],
             blobs=blobs,
-            eps_values=[float(value) for value in eps_values],
+            eps_values=slider_values("eps_values", eps_values, 0, 1),
             target=next(iter(named)) if target is None else target,
             **pictures,
             **traits,
         )
+        self.on_msg(self._reply)
 
     @traitlets.validate("attack", "target")
     def _check_choice(self, proposal: Mapping[str, Any]) -> str:
@@ -99,35 +112,58 @@ class AttackExplorer(StaticWidget):
         check_number(name, value, 0, most)
         return value
 
+    def _needs_kernel(self) -> bool:
+        return self._missing_layer != ""
+
     def fallback(self) -> str:
         """Return the attacked picture and all answers as an inline SVG, and in words."""
-        attacked, probabilities = self._answers()
+        attacked, probabilities = self._answers(self._setting())
         truth = self.classes[self.labels[self.image]]
         drawing = plots.answers(attacked[0], probabilities, list(self.classes), truth)
         how = "" if self.attack == "minimum norm" else f" at ε = {self.eps:g}"
-        return stand_in(drawing, f"{self.attack}{how} with the gradient of {self.target}.")
+        needed = "JavaScript"
+        if self._needs_kernel():
+            needed = f"Jupyter, since {self._missing_layer} cannot run in the page"
+        return stand_in(drawing, f"{self.attack}{how} with the gradient of {self.target}.", needed)
 
-    def _answers(self) -> tuple[Tensor, dict[str, Tensor]]:
+    def _setting(self) -> Setting:
+        return Setting(self.image, self.attack, self.target, self.eps, self.seed)
+
+    def _reply(self, _: object, content: Mapping[str, Any], __: object) -> None:
+        """Send the page the answers at the setting that it asks about, or why there are none."""
+        try:
+            attacked, probabilities = self._answers(Setting(**content["setting"]))
+        except Exception as error:  # the page waits for whatever there is to say
+            self.send({"setting": content["setting"], "error": str(error)})
+            return
+        answers = [shares.tolist() for shares in probabilities.values()]
+        found = {"attacked": attacked.flatten().tolist(), "answers": answers}
+        self.send({"setting": content["setting"], **found})
+
+    def _answers(self, setting: Setting) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the attacked image (1, C, H, W) and the class probabilities of each network."""
-        chosen = slice(self.image, self.image + 1)
-        images = self._images[chosen]
+        model, chosen = self._shown[setting.target], slice(setting.image, setting.image + 1)
+        images = self._images[chosen].to(device_of(model))
         labels = images.new_tensor(self.labels[chosen]).long()
-        generator = seeded(self.seed)
-        attacked = self._attack()(self._rounded[self.target], images, labels, generator)
-        return attacked, {
-            name: self._answer(model, attacked[0]) for name, model in self._rounded.items()
-        }
+        generator = seeded(setting.seed, images.device)
+        with torch.random.fork_rng():  # for layers that take no generator
+            torch.manual_seed(setting.seed)
+            attacked = self._attack(setting)(model, images, labels, generator)
+            return attacked.cpu(), {
+                name: self._answer(each, attacked[0], setting.seed + 1)
+                for name, each in self._shown.items()
+            }
 
-    def _answer(self, model: nn.Module, image: Tensor) -> Tensor:
+    def _answer(self, model: nn.Module, image: Tensor, seed: int) -> Tensor:
         """Return the class probabilities, of a stochastic network the mean over its draws."""
         draws = self.num_samples if stochastic_layers(model) else 1
-        return drawn_probabilities(model, image, draws, self.seed + 1).mean(0)
+        return drawn_probabilities(model, image, draws, seed).mean(0)
 
-    def _attack(self) -> Callable[..., Tensor]:
-        if self.attack == "FGSM":
-            return FGSM(self.eps, self.eot_samples)
-        if self.attack == "PGD":
-            return PGD(self.eps, self.eps / 4, self.steps, eot_samples=self.eot_samples)
+    def _attack(self, setting: Setting) -> Callable[..., Tensor]:
+        if setting.attack == "FGSM":
+            return FGSM(setting.eps, self.eot_samples)
+        if setting.attack == "PGD":
+            return PGD(setting.eps, setting.eps / 4, self.steps, eot_samples=self.eot_samples)
         return MinimumNorm()
 
     def __repr__(self) -> str:
