@@ -1,8 +1,10 @@
 """A network as it answers: layers that compute their weights hold the result."""
 
+from typing import Any
+
 from torch import nn
 from torch.nn.utils import remove_spectral_norm, remove_weight_norm
-from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.prune import remove as remove_pruning
 from torch.nn.utils.spectral_norm import SpectralNorm
@@ -19,11 +21,20 @@ def plain(model: nn.Module) -> nn.Module:
     network = copied(model).eval()
     for layer in network.modules():
         if is_parametrized(layer):
-            for name in list(layer.parametrizations):  # type: ignore[arg-type]
-                remove_parametrizations(layer, name)
+            _settle_parametrized(layer)
         for hook in list(layer._forward_pre_hooks.values()):
             _settle(layer, hook)
     return network
+
+
+def _settle_parametrized(layer: nn.Module) -> None:
+    # Not remove_parametrizations, which changes the class that the original shares.
+    names: Any = layer.parametrizations
+    values = {name: getattr(layer, name).detach().clone() for name in names}
+    layer.__class__ = type_before_parametrizations(layer)
+    del layer.parametrizations
+    for name, value in values.items():
+        layer.register_parameter(name, nn.Parameter(value))
 
 
 def _settle(layer: nn.Module, hook: object) -> None:
