@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ History = list[dict[str, float]]
 
 
 class Run:
-    """A training run: network, optimizer, scheduler, generator, history and best weights."""
+    """A training run: network, optimizer, scheduler, generator, history and best weights.
+
+    `parts` says by a text for each, under its name, what the run was started with; it resumes only
+    from a checkpoint that was started with the same.
+    """
 
     def __init__(
         self,
@@ -31,6 +36,7 @@ class Run:
     ) -> None:
         self.model, self.optimizer, self.generator = model, optimizer, generator
         self.scheduler = scheduler
+        self.parts: dict[str, str] = {}
         self.history: History = []
         self.best_score = -math.inf
         self.best_weights = _copy(model.state_dict())
@@ -61,25 +67,41 @@ class Run:
             "history": json.dumps(self.history),
             "optimizer": json.dumps(rest),
             "scheduler": json.dumps(schedule),
+            "parts": json.dumps(self.parts),
         }
         with whole(path) as part:
             save_file(_copy(tensors), part, metadata=metadata)
         self._saved = time.perf_counter()
 
     def load(self, path: Path) -> None:
-        """Resume the run stored in `path`; raise ValueError if it is not of this network."""
+        """Resume the run stored in `path`; raise ValueError if it was started with other parts."""
         try:
             tensors, metadata = load_file(path), _metadata(path)
-            self.model.load_state_dict(_under("model.", tensors))
-            moments = _under("optimizer.", tensors)
-            self.optimizer.load_state_dict(_join(moments, json.loads(metadata["optimizer"])))
-            _lay_out(self.optimizer)
-            if self.scheduler is not None:
-                self.scheduler.load_state_dict(json.loads(metadata["scheduler"]))
+            different = self._different(json.loads(metadata["parts"]))
+            if not different:
+                self._restore(tensors, metadata)
         except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{path} is no checkpoint of this network and optimizer: delete it to start anew."
+                f"{path} is no checkpoint from which this training can go on: "
+                "delete it to start anew, or give another path."
             ) from error
+        if different:
+            raise ValueError(
+                f"{path} is of a training with a different {' and a different '.join(different)}: "
+                "delete it to start anew, or give another path."
+            )
+
+    def _different(self, stored: Mapping[str, str]) -> list[str]:
+        names = {**self.parts, **stored}
+        return [name for name in names if self.parts.get(name) != stored.get(name)]
+
+    def _restore(self, tensors: Tensors, metadata: Mapping[str, str]) -> None:
+        self.model.load_state_dict(_under("model.", tensors))
+        moments = _under("optimizer.", tensors)
+        self.optimizer.load_state_dict(_join(moments, json.loads(metadata["optimizer"])))
+        _lay_out(self.optimizer)
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(json.loads(metadata["scheduler"]))
         self.best_weights = _under("best.", tensors)
         self.generator.set_state(tensors["generator"])
         self.history = json.loads(metadata["history"])

@@ -6,19 +6,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from robustnb.checkpoint import History, Run
+from robustnb.checks import check_labels, check_one_of, check_whole, logits_of
+from robustnb.fingerprint import fingerprint, optimizer_settings, scheduler_settings
 from robustnb.metrics import accuracy
-from robustnb.models import predict
-from robustnb.randomness import noise_from
+from robustnb.models import evaluating, predict
+from robustnb.randomness import noise_from, seeded
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 Score = Callable[[nn.Module, Tensor, Tensor], float]
@@ -82,12 +86,14 @@ def fit(
     watch: Watch = watch_nothing,
     keep: Literal["best", "last"] = "best",
     generator: torch.Generator | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
+    same_images: bool = True,
     description: str = "training",
     progress: bool = True,
 ) -> History:
     """Train `model` in place and leave it in evaluation mode with its best weights on validation.
 
+    `train` and `validation` are pairs of images (N, ...) and labels (N,), tensors or numpy arrays.
     Training stops after `epochs`, or after `patience` epochs in a row without a better score (None:
     never). With `keep="last"` the weights are those of the last epoch. A `scheduler` of the
     learning rate takes a step after every minibatch. Returns a row for each epoch: `epoch`,
@@ -97,21 +103,41 @@ def fit(
     Shuffling and stochastic layers draw from `generator`; other layers, such as nn.Dropout, are
     seeded by it, and torch's global state is left as it was. With `checkpoint` the run is saved
     there after an epoch, at most every SAVE_EVERY seconds, and at the end; an interrupted run
-    resumes from there to the same weights. Raises TrainingDiverged at the first loss that is not
-    finite.
+    resumes from there to the same weights, also to more epochs. It must have the same data, network
+    and settings, but the training images may be new with `same_images=False`. Raises
+    TrainingDiverged at the first loss that is not finite, and ValueError for what cannot be trained
+    or resumed.
     """
-    _check_arguments(train, validation, batch_size, epochs)
+    check_whole(1, batch_size=batch_size, epochs=epochs)
+    if patience is not None:
+        check_whole(1, patience=patience)
+    check_one_of(("best", "last"), keep=keep)
+    train, validation = _split("train", train), _split("validation", validation)
+    _check_optimizer(model, optimizer, scheduler)
+    if loss is cross_entropy or score is score_accuracy:
+        _check_classes(model, train, validation)
     run = Run(model, optimizer, generator or torch.Generator().manual_seed(0), scheduler)
-    checkpoint = None if checkpoint is None else Path(checkpoint)
-    if checkpoint is not None and checkpoint.exists():
-        run.load(checkpoint)
+    if checkpoint is not None:
+        checkpoint = Path(checkpoint).expanduser()
+        run.parts = {
+            "training set": fingerprint(train) if same_images else "",
+            "validation set": fingerprint(validation),
+            "network": fingerprint(model),
+            "loss": fingerprint(loss),
+            "score": fingerprint(score),
+            "optimizer": fingerprint(optimizer_settings(optimizer, scheduler)),
+            "scheduler": fingerprint(scheduler_settings(scheduler)),
+            "batch size": str(batch_size),
+        }
+        if checkpoint.exists():
+            run.load(checkpoint)
     bar = tqdm(total=epochs, initial=len(run.history), desc=description, disable=not progress)
     with bar, noise_from(model, run.generator):
         while not _finished(run.history, epochs, patience):
             started = time.perf_counter()
             with _own_draws(run):
                 train_loss = _epoch(run, train, loss, batch_size)
-            accuracy_now = score(model, *validation)
+            accuracy_now = _scored(score, model, validation)
             seconds = time.perf_counter() - started
             run.record(accuracy_now, train_loss=train_loss, seconds=seconds, **watch(model))
             over = _finished(run.history, epochs, patience)
@@ -143,7 +169,7 @@ def _epoch(run: Run, train: Split, loss: Loss, batch_size: int) -> float:
         total += value.item()
         if not math.isfinite(total):
             step = len(run.history) * len(batches) + number
-            raise TrainingDiverged(_diagnosis(run, images[batch], step, value.item()))
+            raise TrainingDiverged(_diagnosis(run, step, value.item()))
         value.backward()
         run.optimizer.step()
         if run.scheduler is not None:
@@ -156,11 +182,9 @@ def _shuffled(count: int, batch_size: int, generator: torch.Generator) -> tuple[
     return order.split(batch_size)
 
 
-def _diagnosis(run: Run, images: Tensor, step: int, value: float) -> str:
+def _diagnosis(run: Run, step: int, value: float) -> str:
     rate = run.optimizer.param_groups[0]["lr"]
-    if not images.isfinite().all():
-        cause = "the images of this minibatch have pixels that are not finite"
-    elif step == 1:
+    if step == 1:
         cause = "the initial weights or the loss itself, since no step has been taken yet"
     else:
         cause = f"too large a learning rate ({rate:g}): try a tenth of it"
@@ -174,14 +198,73 @@ def _finished(history: History, epochs: int, patience: int | None) -> bool:
     return patience is not None and len(scores) - 1 - scores.index(max(scores)) >= patience
 
 
-def _check_arguments(train: Split, validation: Split, batch_size: int, epochs: int) -> None:
-    for name, (images, labels) in {"train": train, "validation": validation}.items():
-        if not len(images) or len(images) != len(labels):
-            raise ValueError(
-                f"The {name} split has {len(images)} images and {len(labels)} labels: "
-                "fit needs at least one image, and one label for each."
-            )
-    if batch_size < 1 or epochs < 1:
+def _scored(score: Score, model: nn.Module, validation: Split) -> float:
+    value = float(score(model, *validation))
+    if math.isnan(value):
+        raise ValueError("the score on the validation set is NaN: no epoch can be the best.")
+    return value
+
+
+def _split(name: str, given: Any) -> Split:
+    """Return images and labels as tensors, labels of any integer type as int64."""
+    if isinstance(given, DataLoader | Dataset):
+        batches = name if isinstance(given, DataLoader) else f"DataLoader({name}, 1000)"
         raise ValueError(
-            f"batch_size is {batch_size} and epochs {epochs}: both must be at least 1."
+            f"{name} is a {type(given).__name__}: fit takes tensors, and shuffles them itself. "
+            f"Write `images, labels = map(torch.cat, zip(*{batches}))`, which draws random "
+            f"transforms once for all epochs, and give (images, labels)."
         )
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise ValueError(f"{name} is no pair: fit takes (images, labels).")
+    images, labels = map(_tensor, given)
+    if not len(images) or len(images) != len(labels):
+        raise ValueError(
+            f"The {name} split has {len(images)} images and {len(labels)} labels: "
+            "fit needs at least one image, and one label for each."
+        )
+    _check_pixels(name, images)
+    is_whole = not (labels.is_floating_point() or labels.is_complex())
+    return images, labels.long() if is_whole else labels
+
+
+def _check_pixels(name: str, images: Tensor) -> None:
+    if not images.is_floating_point():
+        raise ValueError(
+            f"The {name} images are {images.dtype}: fit takes a floating type, as images / 255 are "
+            "of bytes."
+        )
+    if not torch.stack(images.aminmax()).isfinite().all():  # ten times as fast as all pixels
+        wrong = (~images.isfinite()).flatten(1).any(1).sum()
+        raise ValueError(
+            f"{wrong} of {len(images)} {name} images have pixels that are NaN or infinite."
+        )
+
+
+def _tensor(values: Any) -> Tensor:
+    """Return a tensor; numpy's float64 becomes torch's default type, as weights are."""
+    if isinstance(values, np.ndarray) and values.dtype == np.float64:
+        return torch.as_tensor(values, dtype=torch.get_default_dtype())
+    return torch.as_tensor(values)
+
+
+def _check_optimizer(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None) -> None:
+    own = {id(weights) for weights in model.parameters()}
+    moved = {id(weights) for group in optimizer.param_groups for weights in group["params"]}
+    if not own & moved:
+        raise ValueError(
+            "the optimizer holds no weights of this network: make it from model.parameters()."
+        )
+    if scheduler is not None and scheduler.optimizer is not optimizer:
+        raise ValueError("the scheduler is of another optimizer: make it from the one given here.")
+
+
+def _check_classes(model: nn.Module, *splits: Split) -> None:
+    """Raise ValueError if labels are beyond the classes that the network knows."""
+    first = splits[0][0][:1]
+    # In a fork and with noise of its own, so that training draws what it drew without this pass.
+    noise = noise_from(model, seeded(0, first.device))
+    with torch.random.fork_rng(), noise, evaluating(model), torch.no_grad():
+        logits = logits_of(model, first)
+    for _, labels in splits:
+        if labels.dim() == 1:  # and not probabilities of the classes
+            check_labels(logits[:1].expand(len(labels), -1), labels)

@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
+import torchvision
 import traitlets
 from playwright.sync_api import Page, expect
 from torch import Tensor, nn
@@ -20,7 +22,7 @@ from robustnb.models import fully_connected, predict
 from robustnb.randomness import initial_weights, seeded
 from robustnb.training import fit
 from robustnb.widgets.attack import AttackExplorer
-from robustnb.widgets.network import rounded
+from robustnb.widgets.network import round_trip, rounded
 
 if TYPE_CHECKING:
     from browser import Visit
@@ -287,10 +289,187 @@ def test_a_setting_that_cannot_be_is_refused(
         setattr(explorer, name, value)
 
 
+class Pair(nn.Module):
+    """Answer with logits and something else."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, int]:
+        return images.flatten(1), 0
+
+
+def one_output() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 1))
+
+
+def not_a_number() -> nn.Module:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    model[1].bias.data[0] = torch.nan
+    return model
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, torch.tensor], ids=str)
+def test_settings_may_be_numbers_of_numpy_and_torch(
+    models: dict[str, nn.Module], digits: tuple[Tensor, Tensor], number: Any
+) -> None:
+    whole = torch.tensor if number is torch.tensor else np.int64
+    values = [number(0.0), number(0.25), number(0.5)]
+    settings = {"eps": number(0.25), "seed": whole(3), "steps": whole(4), "eps_values": values}
+    widget = AttackExplorer(models, *digits, image=whole(2), **settings)
+    widget.eps = number(0.5)
+    expected = AttackExplorer(
+        models, *digits, image=2, eps=0.5, seed=3, steps=4, eps_values=[0, 0.25, 0.5]
+    )
+    assert widget.static_html() == expected.static_html()
+    with pytest.raises(traitlets.TraitError, match=r"eps is 1\.5"):
+        widget.eps = number(1.5)
+
+
+# --- a network that the page cannot run
+
+
+class Attending(nn.Module):
+    """Attend to the rows of an image, and draw a little noise: no layer here is the page's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(28, 4, batch_first=True)
+        self.last = nn.Linear(28, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = images.squeeze(1)
+        rows = rows + self.attention(rows, rows, rows, need_weights=False)[0]
+        return self.last(rows.mean(1) + 0.01 * torch.randn(28))
+
+
+class Frontend:
+    """Ask a widget as its page does, and keep what it sends."""
+
+    def __init__(self, widget: AttackExplorer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: list[Any] = []
+        monkeypatch.setattr(widget, "send", lambda content, buffers=None: self.sent.append(content))
+        self.widget = widget
+
+    def ask(self, **setting: Any) -> dict[str, Any]:
+        usual = {"image": 0, "attack": "FGSM", "target": "network", "eps": 0.1, "seed": 0}
+        question = {"method": "custom", "content": {"setting": usual | setting}}
+        self.widget._handle_msg({"content": {"data": question}, "buffers": []})
+        assert self.sent[-1]["setting"] == usual | setting
+        return self.sent[-1]
+
+
+@pytest.mark.parametrize("attack", ["FGSM", "PGD", "minimum norm"])
+def test_the_kernel_answers_for_any_network(
+    digits: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch, attack: str
+) -> None:
+    with initial_weights(0):
+        model = Attending()
+    asking = Frontend(AttackExplorer(model, *digits), monkeypatch)
+    asked = {"attack": attack, "image": 2, "eps": 0.2, "seed": 4}
+    state = torch.get_rng_state()
+    found = asking.ask(**asked)
+    assert found == asking.ask(**asked)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+    image = round_trip(digits[0], "uint8")[2:3]
+    attacked = torch.tensor(found["attacked"]).view_as(image)
+    expected = torch.stack([predict(model, attacked).softmax(1)[0] for _ in range(50)]).mean(0)
+    assert (torch.tensor(found["answers"])[0] - expected).abs().max() < 0.01
+    if attack != "minimum norm":  # the label is lost already
+        assert (attacked - image).abs().max() == pytest.approx(0.2)
+        label = digits[1][2]
+        assert expected[label] < predict(model, image).softmax(1)[0, label] - 0.005
+
+
+def test_the_kernel_says_what_went_wrong(
+    digits: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = Frontend(AttackExplorer(Attending(), *digits), monkeypatch)
+    assert asking.ask(eps=-1)["error"].startswith("eps is -1: it must be ")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_resnets_and_other_networks_side_by_side(
+    visit: Visit, models: dict[str, nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with initial_weights(0):
+        resnet = torchvision.models.resnet18(num_classes=10)
+    images, labels = torch.rand(2, 3, 28, 28, generator=seeded(0)), torch.tensor([3, 4])
+    small = nn.Sequential(nn.Flatten(), nn.Linear(3 * 28 * 28, 10))
+    widget = AttackExplorer({"ResNet": resnet, "small": small}, images, labels)
+    answers = Frontend(widget, monkeypatch).ask(target="ResNet", eps=0.0)["answers"]
+    stored = round_trip(images, "uint8")[:1]
+    for found, model in zip(answers, (resnet, small), strict=True):
+        expected = predict(model, stored).softmax(1)[0]
+        torch.testing.assert_close(torch.tensor(found), expected, rtol=1e-4, atol=1e-5)
+    with visit(write_page(tmp_path, widget)) as page:
+        picture = page.get_by_role("img", name=re.compile(r"The true class is 3\. ResNet says"))
+        expect(picture).to_be_visible()
+        text = page.locator(".explorable-text").text_content() or ""
+    assert text.endswith("The controls need Jupyter, since ResNet cannot run in the page.")
+
+
+# --- names of classes
+
+CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def overlapping(page: Page) -> list[list[str]]:
+    return page.evaluate(
+        """() => [...document.querySelectorAll(".explorable-bars")].flatMap((svg) => {
+          const names = [...svg.querySelectorAll("text:not(.scale)")];
+          const boxes = names.map((name) => name.getBoundingClientRect());
+          const meet = (a, b) =>
+            a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+          return names.flatMap((one, i) => names.slice(i + 1)
+            .filter((_, j) => meet(boxes[i], boxes[i + 1 + j]))
+            .map((other) => [one.textContent, other.textContent]));
+        })"""
+    )
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [CIFAR, tuple("0123456789"), tuple(f"a very long name, number {i}" for i in range(10))],
+    ids=["CIFAR-10", "digits", "long"],
+)
+def test_names_of_classes_do_not_overprint_each_other(
+    visit: Visit, models: dict[str, nn.Module], digits: tuple[Tensor, Tensor], classes, tmp_path
+) -> None:
+    widget = AttackExplorer(models, *digits, classes=classes)
+    with visit(write_page(tmp_path, widget)) as page:
+        assert len(shown(page)[0]) == 10
+        assert overlapping(page) == []
+        lowest = page.evaluate(
+            """() => Math.min(...[...document.querySelectorAll(".explorable-bars")].map((svg) =>
+              svg.getBoundingClientRect().bottom - Math.max(...[...svg.querySelectorAll("text")]
+                .map((text) => text.getBoundingClientRect().bottom))))"""
+        )
+        assert lowest > -2
+
+
+def test_dollars_in_names_are_no_formulas(
+    models: dict[str, nn.Module], digits: tuple[Tensor, Tensor]
+) -> None:
+    classes = ["US$", "AU$", "$x^2$", "$\\frac$", *"456789"]
+    text = AttackExplorer({"$net$": models["plain"]}, *digits, classes=classes).fallback()
+    for name in (*classes[:4], "$net$"):
+        assert f">{name}</text>" in text
+    assert re.search(r"\$net\$ says \S+ \(0", text)
+
+
 @pytest.mark.parametrize(
     ("model", "shape", "labels", "options", "message"),
     [
-        (nn.LSTM(4, 4), (1, 2, 2), [0], {}, "LSTM cannot run in the page: it must be one of Lin"),
+        (Pair(), (1, 2, 2), [0], {}, "the network returns a tuple: "),
+        (one_output(), (1, 2, 2), [0], {}, "the network returns one number for each image: "),
+        (not_a_number(), (1, 2, 2), [0], {}, "the network's logits are NaN for 1 of 1 images"),
+        ("good", (1, 2, 2), [0], {"eps_values": []}, "eps_values is empty: the slider needs one"),
+        (
+            "good",
+            (1, 2, 2),
+            [0],
+            {"eps_values": [0, 8]},
+            "eps_values has 8: each must be from 0 to 1.",
+        ),
         ("good", (1, 2, 2), [0, 1], {}, "labels have shape (2,) for 1 images: it takes one label"),
         ("good", (2, 2, 1), [0], {}, "images have shape (1, 2, 2, 1): they must be (N, C, H, W)"),
         ("good", (1, 2, 2), [5], {}, "labels go from 5 to 5: they must be from 0 to 2."),

@@ -195,6 +195,26 @@ def test_norms_are_those_of_single_examples() -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
+def tied(layer: nn.Module, twin: nn.Module) -> nn.Sequential:
+    """Build a network that has two layers of one shape and the same weights."""
+    torch.manual_seed(1)
+    ends = nn.Linear(9, 7).double(), nn.Linear(7, 5).double()
+    return nn.Sequential(nn.Flatten(), ends[0], nn.ReLU(), layer, nn.ReLU(), twin, ends[1])
+
+
+def test_a_layer_that_is_used_twice_is_balanced_in_each_use() -> None:
+    images, labels = batch(6)
+    images = images[:, :, :3, :3]
+    one = nn.Linear(7, 7).double()
+    shared, apart = tied(one, one), tied(copy.deepcopy(one), copy.deepcopy(one))
+    expected = gradients(apart, BANG()(apart, images, labels))
+    expected["3.weight"] += expected.pop("5.weight")
+    expected["3.bias"] += expected.pop("5.bias")
+    assert_same(gradients(shared, BANG()(shared, images, labels)), expected)
+    norms, both = (gradient_norms(model, images, labels) for model in (shared, apart))
+    assert_same(norms, {"3 (2)" if name == "5" else name: both[name] for name in both})
+
+
 def test_misclassified_examples_are_those_of_this_very_pass() -> None:
     """Dropout makes every pass another one; the logits that are scored decide."""
     torch.manual_seed(0)

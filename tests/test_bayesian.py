@@ -1,5 +1,6 @@
 """The variational layer against closed forms, autograd and finite differences."""
 
+import copy
 import math
 from functools import partial
 
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, Normal, kl_divergence
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 
 from robustnb.defenses.bayesian import (
     BayesianLinear,
     NegativeELBO,
     ScaleMixturePrior,
+    bayesian_layers,
     mean_network,
     sample_logits,
     take_complexity,
@@ -153,6 +156,33 @@ def test_many_draws_are_a_loop_of_single_passes(
     torch.testing.assert_close(many, loop, rtol=1e-5, atol=1e-5)
 
 
+def test_sequences_go_through_the_same_draw_as_their_single_steps() -> None:
+    one, x = layer(-1.0).float(), torch.randn(3, 6, 5)
+    with noise_from(one, seeded(5)):
+        together = one(x)
+    with noise_from(one, seeded(5)):
+        rows = one(x.flatten(0, 1))
+    assert torch.equal(together.flatten(0, 1), rows)
+    together.sum().backward()
+    assert one.mu.grad.ne(0).any()
+
+
+def test_a_copy_after_a_pass_in_training_mode_leaves_the_complexity_behind() -> None:
+    model, x = network().train(), torch.rand(2, 1, 2, 3)
+    model(x)
+    for other in (copy.deepcopy(model), AveragedModel(model).module):
+        assert [layer.complexity for layer in bayesian_layers(other)] == [None, None]
+        assert torch.equal(other[2].mu, model[2].mu)
+        other[2].mu.data.zero_()
+    assert model[2].mu.ne(0).any()
+    average, before = AveragedModel(model), model[2].mu.detach().clone()
+    average.update_parameters(model)
+    model[2].mu.data += 1
+    average.update_parameters(model)
+    torch.testing.assert_close(average.module[2].mu, before + 0.5)
+    assert take_complexity(model).requires_grad
+
+
 def test_one_draw_serves_the_whole_batch_and_evaluation_mode_stays_random() -> None:
     model, image = network(0.0).eval(), torch.rand(1, 1, 2, 3)
     same = model(image.expand(4, -1, -1, -1))
@@ -206,6 +236,10 @@ class Own(nn.Module):
                 *(torch.rand(1, 4), 2),
             ),
             "Flatten behind a Bayesian layer",
+        ),
+        (
+            lambda: sample_logits(nn.Sequential(BayesianLinear(4, 4)), torch.rand(2, 3, 4), 2),
+            r"shape \(2, 3, 4\) and no Flatten before the first Bayesian layer",
         ),
         (lambda: sample_logits(network(), torch.rand(1, 1, 2, 3), 0), "num_samples is 0"),
         (lambda: take_complexity(network()), "training mode"),

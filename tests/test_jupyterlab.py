@@ -37,6 +37,23 @@ ipywidgets.dlink((explorer, "eps"), (text, "value"), lambda eps: f"Python has {e
 ipywidgets.VBox([explorer, text])""",
     "explorer.eps = 0.2",
     "explorer.eps = 7",
+    """from torch import nn
+from robustnb.data import load
+from robustnb.widgets.attack import AttackExplorer
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.last = nn.Linear(784, 784), nn.Linear(784, 10)
+    def forward(self, images):
+        return self.last(images.flatten(1) + self.inner(images.flatten(1)).tanh())
+attack = AttackExplorer(Residual(), *(part[:3] for part in load("digits").split("test")))
+attack""",
+    """from robustnb.attacks.gradient import FGSM
+from robustnb.models import predict
+images, labels = attack._images[1:2], torch.tensor(attack.labels[1:2])
+model = attack._shown["network"]
+shares = predict(model, FGSM(attack.eps)(model, images, labels)).softmax(1)[0]
+f"At ε {attack.eps:g}: {attack.image}, {shares.argmax()} ({100 * shares.max():.0f}%)\"""",
 )
 
 
@@ -137,3 +154,17 @@ def test_an_explorable_and_its_kernel_stay_in_step(visit: Visit, notebook_addres
         assert sum(ground) < 3 * 128
         assert max(abs(one - other) for one, other in zip(ground, edge, strict=True)) > 20
         assert axe_findings(page, ".explorable") == []
+
+        page.locator(".jp-Notebook-cell .jp-InputPrompt").nth(3).click()
+        own = run_next(page, 3)
+        expect(own.locator(LINE)).to_contain_text("At ε 0.1 the network", timeout=MOST)
+        own.get_by_role("radio").nth(1).check(force=True)
+        slider = own.get_by_label("strength ε")
+        for _ in range(7):
+            slider.press("ArrowRight")
+        expect(own.locator(LINE)).to_contain_text("At ε 0.17 the network", timeout=MOST)
+        page.locator(".jp-Notebook-cell .jp-InputPrompt").nth(4).click()
+        computed = run_next(page, 4).locator(".jp-OutputArea-output").inner_text()
+        eps, image, answer = re.findall(r"ε (\S+): (\d), (\d \(\d+%\))", computed)[0]
+        assert (eps, image) == ("0.17", "1")
+        expect(own.locator(LINE)).to_contain_text(re.compile(rf"says {re.escape(answer)}"))

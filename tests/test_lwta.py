@@ -1,5 +1,6 @@
 """Winner takes all against softmax, finite differences, torch.distributions and Monte Carlo."""
 
+import copy
 import math
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Beta, Categorical, Kumaraswamy, kl_divergence
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 
 from robustnb.attacks.gradient import FGSM
 from robustnb.defenses.lwta import (
@@ -300,6 +302,16 @@ def test_it_draws_from_the_generator_it_is_given_and_stays_random() -> None:
     assert torch.equal(*runs)
     assert not torch.equal(predict(model, x), predict(model, x))
     assert torch.equal(*[FGSM(0.1)(model, x, y, seeded(4)) for _ in range(2)])
+
+
+def test_a_copy_after_a_pass_in_training_mode_leaves_the_divergence_behind() -> None:
+    model = network().train()
+    model(batch()[0])
+    for other in (copy.deepcopy(model), AveragedModel(model).module):
+        assert [other[n].divergence for n in (1, 4)] == [None, None]
+        assert other[3].connections.divergence is None
+        assert torch.equal(other[3].weight, model[3].weight)
+    assert take_divergence(model, IndianBuffet).requires_grad
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from playwright.sync_api import Page
 from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 from torchvision.transforms import Normalize
 
 from robustnb.defenses.bayesian import BayesianLinear, bayesian_layers, mean_network, sample_logits
@@ -430,9 +431,51 @@ def test_equal_tensors_share_one_text() -> None:
     json.dumps(network)
 
 
+def pruned_twice(layer: nn.Module) -> nn.Module:
+    prune.l1_unstructured(layer, "weight", 0.5)
+    prune.random_unstructured(layer, "weight", 0.3)
+    return prune.random_unstructured(layer, "bias", 0.3)
+
+
+# Layers that compute their weights on each pass, by hooks or by parametrisations.
+COMPUTED: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "weight norm": nn.utils.weight_norm,
+    "spectral norm": nn.utils.spectral_norm,
+    "pruning": pruned_twice,
+    "parametrised weight norm": nn.utils.parametrizations.weight_norm,
+    "parametrised spectral norm": nn.utils.parametrizations.spectral_norm,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("kind", COMPUTED)
+def test_weights_are_those_that_a_layer_computes(page: Page, kind: str) -> None:
+    change = COMPUTED[kind]
+    with initial_weights(3):
+        layers = change(nn.Conv2d(1, 3, 3)), nn.ReLU(), nn.Flatten(), change(nn.Linear(48, 4))
+        model = nn.Sequential(*layers).train()
+    images = torch.rand(5, 1, 6, 6, generator=seeded(0))
+    model(images).sum().backward()
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights -= 0.1 * weights.grad
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    shown = rounded(model, "float32")
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+    torch.testing.assert_close(shown(images), model.eval()(images))
+    check_same(page, model, (1, 6, 6))
+
+
+def hooked() -> nn.Module:
+    layer = nn.Linear(3, 3)
+    layer.register_forward_hook(lambda _, __, output: output + 1)
+    return nn.Sequential(layer, nn.ReLU())
+
+
 @pytest.mark.parametrize(
     ("model", "shape", "message"),
     [
+        (hooked(), (3,), "Linear with hooks cannot run in the page"),
         (nn.LSTM(3, 4), (3,), "LSTM cannot run in the page: it must be one of Linear, Conv2d, ReL"),
         (nn.Sequential(nn.Linear(3, 3), nn.GELU()), (3,), "GELU cannot run in the page: it must b"),
         (nn.Conv2d(2, 2, 3, groups=2), (2, 3, 3), "groups=2) cannot run in the page: it needs gro"),

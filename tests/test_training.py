@@ -1,13 +1,20 @@
 """The training loop: it learns, stops, resumes to the same bits, and names what went wrong."""
 
+import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, StepLR
+from torch.utils.data import DataLoader, TensorDataset
 
 from robustnb import training
 from robustnb.defenses.bayesian import BayesianLinear, NegativeELBO
@@ -224,25 +231,206 @@ def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path: Path, monkeypat
     assert path.read_bytes() == before
 
 
-def test_a_foreign_or_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    path, model = tmp_path / "run.safetensors", network()
-    quiet(model, optimizer=sgd(model), epochs=1, checkpoint=path)
-    other = fully_connected("FC-8-4", in_features=16)
-    with pytest.raises(ValueError, match=r"run\.safetensors is no checkpoint of this network"):
-        quiet(other, optimizer=sgd(other), checkpoint=path)
+def with_tanh(model: nn.Sequential) -> nn.Sequential:
+    return nn.Sequential(*(nn.Tanh() if isinstance(layer, nn.ReLU) else layer for layer in model))
+
+
+def raised(number: float) -> training.Loss:
+    """Return a loss as one writes it in a cell: its name says nothing of the number."""
+    return lambda model, images, labels: cross_entropy(model, images, labels) + number
+
+
+def edited(code: str) -> training.Loss:
+    """Return the function `loss` that a notebook defines by this code."""
+    cell: dict[str, Any] = {"__name__": "__main__", "cross_entropy": cross_entropy}
+    exec(code, cell)
+    return cell["loss"]
+
+
+WRITTEN = "WEIGHT = 1.0\ndef loss(model, x, y):\n    return WEIGHT * cross_entropy(model, x, y)"
+# What another training may differ in: settings of the first, those of the second, the words.
+OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "pixels": ({}, {"train": (TRAIN[0].flip(3), TRAIN[1])}, "training set"),
+    "labels": ({}, {"train": (TRAIN[0], TRAIN[1].flip(0))}, "training set"),
+    "fewer": ({}, {"train": (TRAIN[0][:200], TRAIN[1][:200])}, "training set"),
+    "validation": ({}, {"validation": TRAIN}, "validation set"),
+    "activation": ({}, {"model": with_tanh(network())}, "network"),
+    "loss": ({}, {"loss": RegularizedCrossEntropy(0.1)}, "loss"),
+    "strength": (
+        {"loss": RegularizedCrossEntropy(0.2)},
+        {"loss": RegularizedCrossEntropy(0.1)},
+        "loss",
+    ),
+    "a partial": ({"loss": partial(cross_entropy)}, {}, "loss"),
+    "closure": ({"loss": raised(1.0)}, {"loss": raised(2.0)}, "loss"),
+    "code": (
+        {"loss": edited(WRITTEN)},
+        {"loss": edited(WRITTEN.replace("WEIGHT *", "2 *"))},
+        "loss",
+    ),
+    "a value in a cell": (
+        {"loss": edited(WRITTEN)},
+        {"loss": edited(WRITTEN.replace("1.0", "3.0"))},
+        "loss",
+    ),
+    "score": ({}, {"score": lambda *_: 0.5}, "score"),
+    "optimizer": ({}, {"steps": torch.optim.Adam}, "optimizer"),
+    "learning rate": ({}, {"steps": partial(torch.optim.SGD, lr=0.01, momentum=0.9)}, "optimizer"),
+    "schedule": ({"decay": partial(StepLR, step_size=5)}, {}, "scheduler"),
+    "step size": (
+        {"decay": partial(StepLR, step_size=5)},
+        {"decay": partial(StepLR, step_size=6)},
+        "scheduler",
+    ),
+    "batch": ({}, {"batch_size": 16}, "batch size"),
+}
+
+
+def settle(path: Path, settings: dict[str, Any]) -> None:
+    """Train for an epoch with these settings in the place of the usual ones."""
+    usual = {"model": network(), "steps": sgd_steps, "decay": lambda _: None}
+    model, steps, decay = (settings.get(name, usual[name]) for name in usual)
+    rest = {name: value for name, value in settings.items() if name not in usual}
+    optimizer = steps(model.parameters())
+    given = {"optimizer": optimizer, "scheduler": decay(optimizer), "checkpoint": path}
+    quiet(model, epochs=1, **(given | rest))
+
+
+sgd_steps = partial(torch.optim.SGD, lr=0.05, momentum=0.9)
+
+
+@pytest.mark.parametrize(("first", "second", "differs"), OTHERS.values(), ids=OTHERS)
+def test_a_checkpoint_of_another_training_is_refused(
+    tmp_path: Path, first: dict[str, Any], second: dict[str, Any], differs: str
+) -> None:
+    path = tmp_path / "run.safetensors"
+    settle(path, first)
+    settle(path, first)  # the same again is found finished
+    with pytest.raises(ValueError, match=f"run.safetensors is of .* a different {differs}") as told:
+        settle(path, second)
+    assert str(told.value).count("different") == 1 + (differs == "scheduler" and not second)
+    assert str(told.value).endswith("delete it to start anew, or give another path.")
+
+
+def test_a_damaged_or_older_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    settle(path, {})
+    tensors = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = dict(file.metadata())
+    del metadata["parts"]
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(ValueError, match=r"is no checkpoint .*: delete it to start anew, or"):
+        settle(path, {})
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="delete it to start anew"):
-        quiet(model, optimizer=sgd(model), checkpoint=path)
+        settle(path, {})
+
+
+def test_other_images_for_each_epoch_may_be_announced(tmp_path: Path) -> None:
+    path, new = tmp_path / "run.safetensors", (TRAIN[0].flip(3), TRAIN[1])
+    settle(path, {"same_images": False})
+    model = network()
+    rest = {"optimizer": sgd(model), "checkpoint": path, "same_images": False}
+    assert len(quiet(model, train=new, epochs=2, **rest)) == 2
+
+
+def test_a_checkpoint_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    model = network()
+    quiet(model, optimizer=sgd(model), epochs=1, checkpoint="~/run.safetensors")
+    assert [file.name for file in tmp_path.iterdir()] == ["run.safetensors"]
+
+
+# --- what it takes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda images, labels: (images, labels.int()),
+        lambda images, labels: (images, labels.byte()),
+        lambda images, labels: (images.numpy(), labels.numpy()),
+        lambda images, labels: [images.numpy().astype(np.float64), labels.tolist()],
+    ],
+    ids=["int32", "bytes", "numpy", "float64"],
+)
+def test_arrays_and_other_integers_train_the_same_network(
+    change: Callable[[Tensor, Tensor], Any],
+) -> None:
+    one, other = network(), network()
+    quiet(one, optimizer=sgd(one), epochs=2)
+    splits = {"train": change(*TRAIN), "validation": change(*VALIDATION)}
+    quiet(other, optimizer=sgd(other), epochs=2, **splits)
+    assert torch.equal(one[2].weight, other[2].weight)
+
+
+def test_a_loader_is_told_how_it_becomes_tensors() -> None:
+    dataset = TensorDataset(*TRAIN)
+    for given in (dataset, DataLoader(dataset, 64)):
+        with pytest.raises(ValueError, match=f"^train is a {type(given).__name__}: ") as told:
+            quiet(network(), train=given, optimizer=None)
+        code = str(told.value).split("`")[1]
+        found: dict[str, Any] = {"torch": torch, "DataLoader": DataLoader, "train": given}
+        exec(code, found)
+        assert torch.equal(found["images"], TRAIN[0])
+        assert torch.equal(found["labels"], TRAIN[1])
+
+
+def test_looking_at_the_classes_draws_nothing_that_training_draws() -> None:
+    def trained(**settings: Any) -> nn.Module:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Dropout(), BayesianLinear(16, 4), nn.BatchNorm1d(4))
+        model[2].generator = seeded(5)
+        before = torch.get_rng_state()
+        quiet(model, optimizer=sgd(model), epochs=2, **settings)
+        assert torch.equal(torch.get_rng_state(), before)
+        return model
+
+    unasked = trained(loss=lambda *batch: cross_entropy(*batch), score=lambda *_: 0.5)
+    asked = trained(score=lambda *_: 0.5)
+    assert torch.equal(asked[2].mu, unasked[2].mu)
+    assert torch.equal(asked[3].running_mean, unasked[3].running_mean)
+
+
+def spoiled(count: int) -> Tensor:
+    images = VALIDATION[0].clone()
+    images[:count, 0, 0, 0] = math.nan
+    return images
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"train": (TRAIN[0], TRAIN[1] + 1)}, "the largest label is 4 for 4 classes"),
+        ({"validation": (VALIDATION[0], VALIDATION[1] - 1)}, "the smallest label is -1"),
+        ({"train": (TRAIN[0], TRAIN[1].float())}, "labels are torch.float32"),
+        ({"validation": (spoiled(3), VALIDATION[1])}, "3 of 200 validation images have pixels th"),
+        ({"train": ((TRAIN[0] * 255).byte(), TRAIN[1])}, "train images are torch.uint8: .*/ 255"),
+        ({"train": TRAIN[0]}, "train is no pair"),
+        ({"score": lambda *_: math.nan}, "the score on the validation set is NaN"),
+        ({"optimizer": sgd(network())}, "the optimizer holds no weights of this network"),
+        ({"scheduler": StepLR(sgd(network()), 1)}, "the scheduler is of another optimizer"),
+        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(16, 1))}, "one number for each image"),
+    ],
+)
+def test_what_cannot_be_trained_is_named(settings: dict[str, Any], named: str) -> None:
+    model = settings.get("model", network())
+    rest = {"model": model, "optimizer": sgd(model)} | settings
+    with pytest.raises(ValueError, match=named):
+        quiet(**rest)
 
 
 def test_divergence_names_the_step_and_the_likely_cause() -> None:
     model = network()
     with pytest.raises(TrainingDiverged, match=r"at step \d+; .*learning rate \(1e\+20\)"):
         quiet(model, optimizer=sgd(model, 1e20))
-    images = TRAIN[0].clone()
-    images[5] = float("nan")
-    with pytest.raises(TrainingDiverged, match="pixels that are not finite"):
-        fit(network(), (images, TRAIN[1]), VALIDATION, optimizer=sgd(model), progress=False)
+    model = network()
+    with torch.no_grad():
+        model[2].bias[0] = 1e38
+    with pytest.raises(TrainingDiverged, match=r"at step 1; .*the initial weights or the loss"):
+        quiet(model, optimizer=sgd(model), loss=lambda *batch: cross_entropy(*batch) * 1e30)
 
 
 def test_the_same_generator_gives_the_same_network() -> None:
@@ -294,7 +482,11 @@ def test_noise_from_hands_the_generator_back() -> None:
         (lambda: fully_connected("FC-10-0"), "'FC-10-0' is no network"),
         (lambda: fit(network(), (TRAIN[0], TRAIN[1][:3]), VALIDATION, optimizer=None), "3 labels"),
         (lambda: fit(network(), TRAIN, (TRAIN[0][:0], TRAIN[1][:0]), optimizer=None), "validation"),
-        (lambda: quiet(network(), optimizer=None, epochs=0), "epochs 0"),
+        (lambda: quiet(network(), optimizer=None, epochs=0), "epochs is 0"),
+        (lambda: quiet(network(), optimizer=None, batch_size=1.5), "batch_size is 1.5"),
+        (lambda: quiet(network(), optimizer=None, patience=-1), "patience is -1"),
+        (lambda: quiet(network(), optimizer=None, patience=math.nan), "patience is nan"),
+        (lambda: quiet(network(), optimizer=None, keep="foo"), "keep is 'foo': .* best, last"),
         (lambda: RegularizedCrossEntropy(0.1)(nn.Flatten(), TRAIN[0], TRAIN[1]), "no nn.Linear"),
     ],
 )

@@ -97,13 +97,17 @@ class BayesianLinear(nn.Module):
         return weights
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, in_features) to (N, out_features) with weights drawn for this pass."""
+        """Map (..., in_features) to (..., out_features) with weights drawn for this pass."""
         weights = self.draw() if self.held is None else self.held
-        if x.dim() == 3:
+        if weights.dim() == x.dim() == 3:
             bias = weights[:, None, :, -1]
             return torch.baddbmm(bias, x, weights[:, :, :-1].transpose(1, 2))
         x = F.pad(x, (0, 1), value=1.0)  # what the bias is multiplied with
         return F.linear(x, weights) if weights.dim() == 2 else _many_linear(x, weights)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies keep: not the complexity, which belongs to one pass."""
+        return vars(self) | {"complexity": None}
 
     def extra_repr(self) -> str:
         """Show the layer's size when the network is printed."""
@@ -186,16 +190,17 @@ def sample_logits(
     """
     if num_samples < 1:
         raise ValueError(f"num_samples is {num_samples}: it must be at least 1.")
-    _check_together(model)
+    _check_together(model, images)
     sizes = [min(chunk, num_samples - start) for start in range(0, num_samples, chunk)]
     with evaluating(model), torch.no_grad(), noise_from(model, generator):
         return torch.cat([_draws(model, images.split(batch_size), size) for size in sizes])
 
 
-def _check_together(model: nn.Module) -> None:
+def _check_together(model: nn.Module, images: Tensor) -> None:
     if not bayesian_layers(model):
         raise ValueError(NO_BAYESIAN_LAYERS)
     flat = False
+    rows = images.dim() == 2
     for layer in model.modules():
         if not (isinstance(layer, TOGETHER) or type(layer) is nn.Sequential):
             raise ValueError(
@@ -205,7 +210,13 @@ def _check_together(model: nn.Module) -> None:
             )
         if flat and isinstance(layer, nn.Flatten):
             raise ValueError("Flatten behind a Bayesian layer would mix draws: leave it out.")
+        rows |= isinstance(layer, nn.Flatten)
         flat |= isinstance(layer, BayesianLinear)
+        if flat and not rows:
+            raise ValueError(
+                f"images have shape {tuple(images.shape)} and no Flatten before the first Bayesian "
+                "layer: many draws at once take one row of numbers (N, features) there."
+            )
 
 
 def _draws(model: nn.Module, batches: Sequence[Tensor], num_samples: int) -> Tensor:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +74,10 @@ class WinnerTakesAll(nn.Module):
         tiny = torch.finfo(blocks.dtype).eps
         uniform = torch.empty_like(blocks).uniform_(tiny, 1 - tiny, generator=self.generator)
         return uniform.log_().neg_().log_().neg_()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies keep: not the divergence, which belongs to one pass."""
+        return vars(self) | {"divergence": None}
 
     def extra_repr(self) -> str:
         """Show the fields when the network is printed."""
@@ -170,6 +174,10 @@ class IndianBuffet(nn.Module):
         log_pi = _log_kumaraswamy(self._uniform(a), a, b).cumsum(0)
         sticks = kumaraswamy_divergence(a, b, self.alpha).sum()
         return bernoulli_divergence(self.logits, log_pi).sum() + sticks
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies keep: not the divergence, which belongs to one pass."""
+        return vars(self) | {"divergence": None}
 
     def _uniform(self, like: Tensor) -> Tensor:
         tiny = torch.finfo(like.dtype).eps

@@ -66,6 +66,11 @@ def with_spread(value: float, spread: float | None, unit: str = "%") -> str:
     return f"{value:.2f}" + ("" if spread is None else f" ± {spread:.2f}") + unit
 
 
+def verbatim(text: str) -> str:
+    """Return a text that matplotlib writes as it is, without formulas between dollar signs."""
+    return text.replace("$", r"\$")
+
+
 def counted(number: int, noun: str) -> str:
     """Write a number with its noun, such as 1 draw or 3 draws."""
     return f"{number} {noun}{'s' * (number != 1)}"

@@ -20,6 +20,7 @@ from robustnb.plots.canvas import (
     counted,
     draw_strokes,
     new_axes,
+    verbatim,
 )
 from robustnb.plots.pictures import as_picture, draw_image
 
@@ -83,7 +84,7 @@ def _bars(
     for index, (name, values) in enumerate(networks.items()):
         heights = np.asarray(values, dtype=float)
         positions = np.arange(len(classes)) + width * (index - (len(networks) - 1) / 2)
-        axes.bar(positions, heights, width, label=name, color=COLOURS[index % 4])
+        axes.bar(positions, heights, width, label=verbatim(name), color=COLOURS[index % 4])
         top = int(heights.argmax())
         rest = "" if top == truth else f", {true_class} ({heights[truth]:.2f})"
         told.append(f"{name} says {classes[top]} ({heights[top]:.2f}){rest}")
@@ -95,7 +96,8 @@ def _class_axes(axes: Axes, classes: Sequence[str], true_class: str) -> None:
     if true_class not in classes:
         raise ValueError(f"{true_class!r} is no class: the classes are {', '.join(classes)}.")
     long = max(map(len, classes)) > 3
-    axes.set_xticks(range(len(classes)), classes, rotation=90 if long else 0)
+    names = [verbatim(name) for name in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=90 if long else 0)
     axes.set(xlabel="class", ylabel="probability", xlim=(-0.5, len(classes) - 0.5), ylim=(0, 1))
     place = classes.index(true_class)
     axes.axvspan(place - 0.5, place + 0.5, color=GREY, alpha=0.25)

@@ -9,6 +9,7 @@ import {
   explorable,
   follow,
   inSlices,
+  kernelQuestions,
   ORANGE,
   panel,
   putImage,
@@ -22,6 +23,7 @@ import { imageChoice, readNetworks, readPictures } from "./pictures.js";
 import { percentage, shortNumber } from "./words.js";
 
 const MINIMUM = "minimum norm";
+const PYTHONS = ["steps", "num_samples", "eot_samples"]; // what Python alone may change
 const BLUE = [0, 114, 178];
 
 // --- What is computed
@@ -177,15 +179,18 @@ function addAttackControls(frame, explorer) {
   const seed = seedButton(frame, "New random draws");
   return () => {
     eps.disabled = model.get("attack") === MINIMUM; // it stops as soon as the label is lost
-    const isRandom = explorer.networks.some(({ network }) => network.stochastic);
+    const { isKernels, networks } = explorer;
+    const isRandom = isKernels || networks.some(({ network }) => network.stochastic);
     seed.disabled = !isRandom && model.get("attack") !== "PGD";
   };
 }
 
 function render({ model, el }) {
   const frame = explorable(model, el, { label: "Networks under attack" });
-  const explorer = { ...readPictures(model), networks: readNetworks(model) };
-  const { networks, shape, classes } = explorer;
+  const isKernels = Boolean(model.get("_missing_layer"));
+  const networks = isKernels ? model.get("networks") : readNetworks(model);
+  const explorer = { ...readPictures(model), networks, isKernels };
+  const { images, shape, classes } = explorer;
   if (model.get("own")) addDrawing(frame, explorer);
   const pictures = [attackedView(frame, shape), perturbationView(frame, shape)];
   if (networks.length > 1) startNewRow(frame);
@@ -195,13 +200,23 @@ function render({ model, el }) {
   ];
   const showControls = addAttackControls(frame, explorer);
 
-  const chosen = ["drawing", "image", "attack", "target", "eps", "seed"];
-  follow(frame, [...chosen, "steps", "num_samples", "eot_samples"], (state) => {
+  function show(state, result) {
+    for (const view of views) view(result);
+    say(frame, sentence(state, result, explorer));
+  }
+
+  function showAnswer({ attacked, answers, truth }, setting) {
+    const isOwn = setting.image === images.length;
+    const image = isOwn ? readPicture(setting.drawing) : images[setting.image];
+    show(setting, { image, attacked: Float32Array.from(attacked), answers, truth, isOwn });
+  }
+
+  const ask = isKernels && kernelQuestions(frame, showAnswer);
+  follow(frame, ["drawing", "image", "attack", "target", "eps", "seed", ...PYTHONS], (state) => {
     showControls();
-    inSlices(frame, resultSteps(state, explorer, (result) => {
-      for (const view of views) view(result);
-      say(frame, sentence(state, result, explorer));
-    }));
+    const { drawing, image, attack, target, eps, seed } = state;
+    if (ask) ask({ drawing, image, attack, target, eps, seed });
+    else inSlices(frame, resultSteps(state, explorer, (result) => show(state, result)));
   });
   return frame.close;
 }

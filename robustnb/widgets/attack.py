@@ -1,7 +1,7 @@
 """Attack trained networks in the page: drag eps, and see what each of them answers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import traitlets
@@ -11,30 +11,43 @@ from robustnb import plots
 from robustnb.attacks.gradient import FGSM, PGD
 from robustnb.attacks.minimal import MinimumNorm
 from robustnb.randomness import seeded, stochastic_layers
-from robustnb.widgets.network import DType, describe, round_trip, rounded
+from robustnb.widgets.network import DType, NotInPage, describe, round_trip, rounded
 from robustnb.widgets.pictures import (
     OWN_SHAPE,
-    check_choice,
-    check_number,
+    device_of,
     drawn_probabilities,
     picture_traits,
     read_picture,
     stand_in,
 )
+from robustnb.widgets.plain import plain
+from robustnb.widgets.settings import Number, Whole, check_choice, check_number, slider_values
 from robustnb.widgets.static import StaticWidget
 
 ATTACKS = ("FGSM", "PGD", "minimum norm")
 EPS_VALUES = tuple(round(0.01 * step, 2) for step in range(31))
 
 
+class Setting(NamedTuple):
+    """What the controls of an AttackExplorer choose."""
+
+    drawing: str
+    image: int
+    attack: str
+    target: str
+    eps: float
+    seed: int
+
+
 class AttackExplorer(StaticWidget):
     """Attack one of several trained networks, and show what all of them say to the picture.
 
-    `models` is a network or a dict of networks by their names, side by side; each is of layers that
-    `robustnb.widgets.network.KINDS` lists and has its weights rounded to `dtype`. `images` (N, C,
-    H, W) are in [0, 1], kept in steps of 1/255, and `labels` (N,) their classes, called `classes`.
-    `target` names the network whose gradient is used. PGD takes `steps` of eps / 4. A stochastic
-    network answers with the mean of `num_samples` draws, and its gradient is the mean of
+    `models` is a network or a dict of networks by their names, side by side. If all are of layers
+    that `robustnb.widgets.network.KINDS` lists, they run in the page, weights rounded to `dtype`;
+    otherwise the kernel computes each answer, and a page without one shows a picture. `images`
+    (N, C, H, W) are in [0, 1], kept in steps of 1/255, and `labels` (N,) their classes, called
+    `classes`. `target` names the network whose gradient is used. PGD takes `steps` of eps / 4. A
+    stochastic network answers with the mean of `num_samples` draws, and its gradient is the mean of
     `eot_samples`. `eps`, `attack`, `image` (an index), `target` and `seed` may be set and observed;
     `eps_values` are those of the slider. With `own`, readers may draw a digit, which is the image
     after the last; its class is what the first network says of it, and `drawing` holds it as
@@ -46,19 +59,20 @@ class AttackExplorer(StaticWidget):
 
     networks = traitlets.List(traitlets.Dict()).tag(sync=True)
     pictures = traitlets.Dict().tag(sync=True)
-    labels = traitlets.List(traitlets.Int()).tag(sync=True)
+    labels = traitlets.List(Whole()).tag(sync=True)
     classes = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    eps_values = traitlets.List(traitlets.Float()).tag(sync=True)
-    steps = traitlets.Int(10, min=1).tag(sync=True)
-    num_samples = traitlets.Int(100, min=1).tag(sync=True)
-    eot_samples = traitlets.Int(10, min=1).tag(sync=True)
+    eps_values = traitlets.List(Number()).tag(sync=True)
+    steps = Whole(10, min=1).tag(sync=True)
+    num_samples = Whole(100, min=1).tag(sync=True)
+    eot_samples = Whole(10, min=1).tag(sync=True)
     own = traitlets.Bool(False).tag(sync=True)
     drawing = traitlets.Unicode().tag(sync=True)
-    image = traitlets.Int(0).tag(sync=True)
+    image = Whole(0).tag(sync=True)
     attack = traitlets.Unicode("FGSM").tag(sync=True)
     target = traitlets.Unicode().tag(sync=True)
-    eps = traitlets.Float(0.1).tag(sync=True)
-    seed = traitlets.Int(0).tag(sync=True)
+    eps = Number(0.1).tag(sync=True)
+    seed = Whole(0).tag(sync=True)
+    _missing_layer = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -80,22 +94,26 @@ class AttackExplorer(StaticWidget):
                 f"images have shape {tuple(images.shape)}: a digit of one's own goes with "
                 "those of (N, 1, 28, 28)."
             )
-        self._rounded = {name: rounded(model, dtype) for name, model in named.items()}
-        pictures, blobs = picture_traits(self._rounded.values(), images, labels, classes)
+        pictures, blobs = picture_traits(named.values(), images, labels, classes)
         self._images = round_trip(images, "uint8")
-        networks = []
-        for name, model in named.items():
-            network, texts = describe(model, tuple(images.shape[1:]), dtype)
-            networks.append({"name": name, "network": network})
+        try:
+            described = {n: describe(m, tuple(images.shape[1:]), dtype) for n, m in named.items()}
+            self._shown = {name: rounded(model, dtype) for name, model in named.items()}
+        except NotInPage as unknown:
+            described, traits["_missing_layer"] = {}, unknown.layer
+            self._shown = {name: plain(model).float() for name, model in named.items()}
+        for _, texts in described.values():
             blobs |= texts
+        networks = {name: described[name].network if described else {} for name in named}
         super().__init__(
-            networks=networks,
+            networks=[{"name": name, "network": network} for name, network in networks.items()],
             blobs=blobs,
-            eps_values=[float(value) for value in eps_values],
+            eps_values=slider_values("eps_values", eps_values, 0, 1),
             target=next(iter(named)) if target is None else target,
             **pictures,
             **traits,
         )
+        self.on_msg(self._reply)
 
     @traitlets.validate("attack", "target")
     def _check_choice(self, proposal: Mapping[str, Any]) -> str:
@@ -121,42 +139,68 @@ class AttackExplorer(StaticWidget):
             read_picture(text)
         return text
 
+    def _needs_kernel(self) -> bool:
+        return self._missing_layer != ""
+
     def fallback(self) -> str:
         """Return the attacked picture and all answers as an inline SVG, and in words."""
-        attacked, label, probabilities = self._answers()
+        attacked, label, probabilities = self._answers(self._setting())
         truth = self.classes[label]
         drawing = plots.answers(attacked[0], probabilities, list(self.classes), truth)
         how = "" if self.attack == "minimum norm" else f" at ε = {self.eps:g}"
-        return stand_in(drawing, f"{self.attack}{how} with the gradient of {self.target}.")
+        needed = "JavaScript"
+        if self._needs_kernel():
+            needed = f"Jupyter, since {self._missing_layer} cannot run in the page"
+        return stand_in(drawing, f"{self.attack}{how} with the gradient of {self.target}.", needed)
 
-    def _answers(self) -> tuple[Tensor, int, dict[str, Tensor]]:
+    def _setting(self) -> Setting:
+        return Setting(self.drawing, self.image, self.attack, self.target, self.eps, self.seed)
+
+    def _reply(self, _: object, content: Mapping[str, Any], __: object) -> None:
+        """Send the page the answers at the setting that it asks about, or why there are none."""
+        try:
+            attacked, label, probabilities = self._answers(Setting(**content["setting"]))
+        except Exception as error:  # the page waits for whatever there is to say
+            self.send({"setting": content["setting"], "error": str(error)})
+            return
+        answers = [shares.tolist() for shares in probabilities.values()]
+        found = {"attacked": attacked.flatten().tolist(), "truth": label, "answers": answers}
+        self.send({"setting": content["setting"], **found})
+
+    def _answers(self, setting: Setting) -> tuple[Tensor, int, dict[str, Tensor]]:
         """Return the attacked image (1, C, H, W), its class, and each network's probabilities."""
-        image, label = self._chosen()
-        attack, labels = self._attack(), torch.tensor([label])
-        attacked = attack(self._rounded[self.target], image[None], labels, seeded(self.seed))
-        probabilities = {
-            name: self._answer(model, attacked[0]) for name, model in self._rounded.items()
-        }
-        return attacked, label, probabilities
+        model = self._shown[setting.target]
+        with torch.random.fork_rng():  # for layers that take no generator
+            torch.manual_seed(setting.seed)
+            image, label = self._chosen(setting)
+            images = image[None].to(device_of(model))
+            labels = torch.tensor([label], device=images.device)
+            generator = seeded(setting.seed, images.device)
+            attacked = self._attack(setting)(model, images, labels, generator)
+            probabilities = {
+                name: self._answer(each, attacked[0], setting.seed + 1)
+                for name, each in self._shown.items()
+            }
+        return attacked.cpu(), label, probabilities
 
-    def _chosen(self) -> tuple[Tensor, int]:
+    def _chosen(self, setting: Setting) -> tuple[Tensor, int]:
         """Return the chosen image (C, H, W) and its class."""
-        if self.image < len(self.labels):
-            return self._images[self.image], self.labels[self.image]
-        drawn = read_picture(self.drawing)
-        first = next(iter(self._rounded.values()))
-        return drawn, int(self._answer(first, drawn).argmax())
+        if setting.image < len(self.labels):
+            return self._images[setting.image], self.labels[setting.image]
+        drawn = read_picture(setting.drawing)
+        first = next(iter(self._shown.values()))
+        return drawn, int(self._answer(first, drawn, setting.seed + 1).argmax())
 
-    def _answer(self, model: nn.Module, image: Tensor) -> Tensor:
+    def _answer(self, model: nn.Module, image: Tensor, seed: int) -> Tensor:
         """Return the class probabilities, of a stochastic network the mean over its draws."""
         draws = self.num_samples if stochastic_layers(model) else 1
-        return drawn_probabilities(model, image, draws, self.seed + 1).mean(0)
+        return drawn_probabilities(model, image, draws, seed).mean(0)
 
-    def _attack(self) -> Callable[..., Tensor]:
-        if self.attack == "FGSM":
-            return FGSM(self.eps, self.eot_samples)
-        if self.attack == "PGD":
-            return PGD(self.eps, self.eps / 4, self.steps, eot_samples=self.eot_samples)
+    def _attack(self, setting: Setting) -> Callable[..., Tensor]:
+        if setting.attack == "FGSM":
+            return FGSM(setting.eps, self.eot_samples)
+        if setting.attack == "PGD":
+            return PGD(setting.eps, setting.eps / 4, self.steps, eot_samples=self.eot_samples)
         return MinimumNorm()
 
     def __repr__(self) -> str:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from robustnb.defenses.bang import balancing
 from robustnb.drawing import Drawing
-from robustnb.widgets.pictures import check_choice, check_number, stand_in
+from robustnb.widgets.pictures import stand_in
+from robustnb.widgets.settings import Number, check_choice, check_number
 from robustnb.widgets.static import StaticWidget
 
 
@@ -28,8 +29,8 @@ class BangExplorer(StaticWidget):
 
     norms = traitlets.List(traitlets.Dict()).tag(sync=True)
     layer = traitlets.Unicode().tag(sync=True)
-    eps = traitlets.Float(0.815).tag(sync=True)
-    beta = traitlets.Float(1.0).tag(sync=True)
+    eps = Number(0.815).tag(sync=True)
+    beta = Number(1.0).tag(sync=True)
 
     def __init__(self, gradient_norms: Mapping[str, Tensor], **traits: Any) -> None:
         if not gradient_norms:

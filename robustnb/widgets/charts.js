@@ -94,6 +94,8 @@ function chartSeries({ points, draw, isNew = false, size = 5 }, place) {
 
 // --- Bars
 
+const LETTERS = 16; // of a name at most
+const LETTER = 8; // the width of one, at most
 const BAR = { left: 38, step: 22, width: 14, height: 104, top: 8 };
 
 // Draws a bar for each value between 0 and 1. `labels` stand under the bars, `truth` is the index
@@ -101,7 +103,9 @@ const BAR = { left: 38, step: 22, width: 14, height: 104, top: 8 };
 // more such list, around them.
 export function drawBars(svg, values, { labels, truth, dots = [], outline, description }) {
   const highest = values.indexOf(Math.max(...values));
-  const [width, height] = [BAR.left + values.length * BAR.step, BAR.height + BAR.top + 20];
+  const isUpright = most(labels) > 3;
+  const room = isUpright ? 12 + LETTER * most(labels.map(shortened)) : 20;
+  const [width, height] = [BAR.left + values.length * BAR.step, BAR.height + BAR.top + room];
   prepare(svg, width, height, description);
   svg.classList.add("explorable-bars");
   svg.replaceChildren(
@@ -110,7 +114,7 @@ export function drawBars(svg, values, { labels, truth, dots = [], outline, descr
     ...Array.from(values, (value, i) => bar(value, i, i === highest ? "bar highest" : "bar")),
     svgElement("path", { class: "dots", d: dotPath(dots) }),
     ...Array.from(outline ?? [], (value, i) => bar(value, i, "outline")),
-    ...labels.map((text, i) => barLabel(text, i, i === highest, i === truth)),
+    ...labels.map((text, i) => barLabel(text, i, i === highest, i === truth, isUpright)),
   );
 }
 
@@ -133,10 +137,27 @@ function bar(value, i, name) {
   return svgElement("rect", { class: name, x, y, width: BAR.width, height });
 }
 
-function barLabel(text, i, isHighest, isTruth) {
+// Names that are wider than a bar stand upright, read from below.
+function barLabel(text, i, isHighest, isTruth, isUpright) {
   const name = `${isHighest ? "highest" : ""} ${isTruth ? "truth" : ""}`;
-  const place = { x: BAR.left + (i + 0.5) * BAR.step, y: BAR.top + BAR.height + 16 };
-  return svgElement("text", { class: name, ...place }, text);
+  const [x, y] = [BAR.left + (i + 0.5) * BAR.step, BAR.top + BAR.height + 16];
+  if (!isUpright) return svgElement("text", { class: name, x, y }, text);
+  const transform = `translate(${x + 4} ${y - 10}) rotate(-90)`;
+  return svgElement(
+    "text",
+    { class: name, transform, style: "text-anchor: end" },
+    shortened(text),
+  );
+}
+
+function shortened(text) {
+  const letters = [...text];
+  return letters.length > LETTERS ? `${letters.slice(0, LETTERS - 1).join("")}…` : text;
+}
+
+// The number of letters of the longest text.
+function most(texts) {
+  return Math.max(...texts.map((text) => [...text].length));
 }
 
 // All dots are one path, since thousands of elements would be slow; each list has its own place

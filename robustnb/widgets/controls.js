@@ -266,9 +266,38 @@ export function inSlices(frame, steps) {
   slice();
 }
 
+// Lets the kernel answer what the page cannot compute. Returns a function that asks about a
+// setting: one question is out at a time, and of those that come up meanwhile only the newest
+// follows. `show` gets the answer and its setting.
+export function kernelQuestions(frame, show) {
+  const { model } = frame;
+  let next = null;
+
+  function ask() {
+    [frame.asked, next] = [next, null];
+    if (frame.asked) model.send({ setting: frame.asked });
+    showBusy(frame);
+  }
+
+  function listenTo({ setting, error, ...answer }) {
+    if (JSON.stringify(setting) !== JSON.stringify(frame.asked)) return; // another view's
+    if (error) say(frame, error);
+    else show(answer, setting);
+    ask();
+  }
+
+  model.on("msg:custom", listenTo);
+  frame.endings.push(() => model.off("msg:custom", listenTo));
+  say(frame, "The kernel computes the answers.");
+  return (setting) => {
+    next = setting;
+    if (!frame.asked) ask();
+  };
+}
+
 // Says that the picture is still being computed.
 function showBusy(frame) {
-  frame.picture.ariaBusy = String(Boolean(frame.waiting || frame.steps));
+  frame.picture.ariaBusy = String(Boolean(frame.waiting || frame.steps || frame.asked));
 }
 
 // --- Pictures

@@ -11,6 +11,7 @@ import traitlets
 from matplotlib.transforms import Bbox
 
 from robustnb.drawing import Drawing
+from robustnb.widgets.settings import as_python
 from robustnb.widgets.static import StaticWidget
 
 MOST_FRAMES = 200  # of 10 kB each: what a page carries without delay
@@ -31,7 +32,7 @@ class Frames(StaticWidget):
 
     @traitlets.validate("positions")
     def _check_positions(self, proposal: Mapping[str, Any]) -> tuple[int, ...]:
-        positions: tuple[int, ...] = proposal["value"]
+        positions: tuple[int, ...] = tuple(map(as_python, proposal["value"]))
         lengths = self._lengths()
         if len(positions) != len(lengths) or not all(map(_is_index, positions, lengths)):
             ranges = ", ".join(f"0 to {length - 1}" for length in lengths)

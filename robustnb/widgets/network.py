@@ -15,10 +15,19 @@ from robustnb.defenses.bayesian import BayesianLinear
 from robustnb.defenses.lwta import WinnerTakesAll
 from robustnb.defenses.noise import GaussianNoise
 from robustnb.dropout import Dropout
-from robustnb.models import Scale, copied
+from robustnb.models import Scale
 from robustnb.randomness import noise_from, seeded
+from robustnb.widgets.plain import plain
 
 DType = Literal["float32", "float16", "int8", "uint8"]
+
+
+class NotInPage(ValueError):
+    """A layer is none that network.js has; `layer` is what it is called."""
+
+    def __init__(self, layer: str, needed: str) -> None:
+        super().__init__(f"{layer} cannot run in the page: {needed}.")
+        self.layer = layer
 
 
 class Blob(NamedTuple):
@@ -132,7 +141,7 @@ def _settings_of_normalize(layer: Normalize) -> dict[str, Any]:
 def _settings_of_batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d) -> dict[str, Any]:
     mean, variance = layer.running_mean, layer.running_var
     if mean is None or variance is None:
-        raise ValueError(f"{layer} cannot run in the page: it needs track_running_stats=True.")
+        raise NotInPage(str(layer), "it needs track_running_stats=True")
     factor = (variance.double() + layer.eps).rsqrt()
     factor = factor * layer.weight.double() if layer.affine else factor
     shift = -mean.double() * factor + (layer.bias.double() if layer.affine else 0)
@@ -149,7 +158,7 @@ def _pair(value: int | tuple[int, ...]) -> list[int]:
 
 def _check(layer: nn.Module, usual: bool, needed: str) -> None:
     if not usual:
-        raise ValueError(f"{layer} cannot run in the page: it needs {needed}.")
+        raise NotInPage(str(layer), f"it needs {needed}")
 
 
 KINDS: dict[type[nn.Module], Kind] = {
@@ -175,12 +184,13 @@ WITHOUT_EFFECT = (nn.Identity, nn.Dropout, nn.Dropout2d, Dropout)  # in evaluati
 def describe(model: nn.Module, input_shape: tuple[int, ...], dtype: DType = "float16") -> Described:
     """Describe a network in evaluation mode for network.js, its weights rounded to `dtype`.
 
-    `input_shape` is that of one image, (C, H, W). Raises ValueError naming the first layer that
-    the page cannot run.
+    `input_shape` is that of one image, (C, H, W). Weights are those that the layers use: after
+    normalisation, pruning and other parametrisations. Raises NotInPage naming the first layer that
+    the page cannot run, and ValueError for weights that `dtype` cannot hold.
     """
     blobs: dict[str, str] = {}
     descriptions = []
-    model = copied(model).cpu().float().eval()
+    model = plain(model).cpu().float()
     for layer in _layers(model):
         kind = KINDS[type(layer)]
         description = {"kind": kind.name, **kind.settings(layer)}
@@ -204,7 +214,7 @@ def _check_shapes(model: nn.Module, input_shape: tuple[int, ...]) -> None:
 
 def rounded(model: nn.Module, dtype: DType = "float16") -> nn.Module:
     """Return a copy of `model` in evaluation mode, on the CPU, with the weights of the page."""
-    shown = copied(model).cpu().float().eval()
+    shown = plain(model).cpu().float()
     for layer in _layers(shown):
         for _, tensor in _tensors(layer):
             tensor.data.copy_(round_trip(tensor, dtype))
@@ -213,6 +223,8 @@ def rounded(model: nn.Module, dtype: DType = "float16") -> nn.Module:
 
 def _layers(model: nn.Module) -> Iterator[nn.Module]:
     """Yield the layers in the order of a pass, those without effect left out."""
+    if model._forward_hooks or model._forward_pre_hooks:
+        raise NotInPage(f"{type(model).__name__} with hooks", "they are Python's")
     if type(model) is nn.Sequential:
         for child in model:
             yield from _layers(child)
@@ -221,10 +233,8 @@ def _layers(model: nn.Module) -> Iterator[nn.Module]:
             yield model
     elif not isinstance(model, WITHOUT_EFFECT):
         known = ", ".join(kind.__name__ for kind in (*KINDS, *WITHOUT_EFFECT))
-        raise ValueError(
-            f"{type(model).__name__} cannot run in the page: "
-            f"it must be one of {known}, or a Sequential of these."
-        )
+        needed = f"it must be one of {known}, or a Sequential of these"
+        raise NotInPage(type(model).__name__, needed)
 
 
 def _tensors(layer: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from traitlets import TraitError
 
 from robustnb.checks import check_images
 from robustnb.drawing import Drawing
-from robustnb.models import copied, predict
+from robustnb.models import predict
 from robustnb.randomness import noise_from, seeded
 from robustnb.widgets.network import tensor_blob
+from robustnb.widgets.plain import plain
 
 
 def picture_traits(
@@ -22,7 +22,8 @@ def picture_traits(
     """Return the traits `pictures`, `labels` and `classes`, and the blobs that hold the images.
 
     `images` (N, C, H, W) are in [0, 1], stored in steps of 1/255; `labels` (N,) are their classes.
-    Raises ValueError if they, the names of the classes and the networks do not agree.
+    Raises ValueError if they, the names of the classes and the networks do not agree, and for
+    networks whose answers to the images are no logits.
     """
     check_images(images, labels)
     if images.dim() != 4 or images.shape[1] not in (1, 3) or not len(images):
@@ -31,11 +32,21 @@ def picture_traits(
             "with C of 1 or 3 and at least one image."
         )
     pictures, blobs = tensor_blob(images, "uint8")
-    first = images[:1].detach().cpu().float()
     with torch.random.fork_rng():  # who draws a figure changes no other draw
-        outputs = {predict(copied(model).cpu().float(), first).shape[1] for model in models}
+        outputs = {_number_of_outputs(model, images) for model in models}
     names = class_names(outputs, labels, classes)
     return {"pictures": pictures, "labels": labels.tolist(), "classes": names}, blobs
+
+
+def _number_of_outputs(model: nn.Module, images: Tensor) -> int:
+    network = plain(model).float()
+    with noise_from(network, seeded(0, device_of(network))):
+        return predict(network, images.detach().to(device_of(network)).float()).shape[1]
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of a network's weights; the CPU for one without."""
+    return next((weights.device for weights in model.parameters()), torch.device("cpu"))
 
 
 def class_names(outputs: set[int], labels: Tensor, classes: Sequence[str] | None) -> list[str]:
@@ -54,30 +65,19 @@ def class_names(outputs: set[int], labels: Tensor, classes: Sequence[str] | None
 
 def drawn_probabilities(model: nn.Module, image: Tensor, num_samples: int, seed: int) -> Tensor:
     """Return the class probabilities (num_samples, classes) of draws for one image (C, H, W)."""
-    with noise_from(model, seeded(seed)):
+    image = image.to(device_of(model))
+    with noise_from(model, seeded(seed, image.device)):
         draws = [predict(model, image[None]).softmax(1) for _ in range(num_samples)]
-    return torch.cat(draws)
+    return torch.cat(draws).cpu()
 
 
-def check_number(name: str, value: float, low: float, high: float) -> None:
-    """Raise TraitError unless `value` lies between `low` and `high`."""
-    if not low <= value <= high:
-        raise TraitError(f"{name} is {value!r}: it must be from {low:.10g} to {high:.10g}.")
-
-
-def check_choice(name: str, value: object, options: Iterable[object]) -> None:
-    """Raise TraitError unless `value` is one of `options`."""
-    if value not in (listed := list(options)):
-        raise TraitError(f"{name} is {value!r}: it must be one of {', '.join(map(str, listed))}.")
-
-
-def stand_in(drawing: Drawing, setting: str) -> str:
-    """Return the HTML of a figure without JavaScript: the picture, what it shows and at what."""
+def stand_in(drawing: Drawing, setting: str, needed: str = "JavaScript") -> str:
+    """Return the HTML of a figure without what its controls need: the picture, and in words."""
     return (
         '<div class="explorable">'
         f'<div class="explorable-picture">{drawing.svg()}</div>'
         f'<p class="explorable-text"><span>{escape(setting)} {escape(drawing.alt)} '
-        "The controls need JavaScript.</span></p></div>"
+        f"The controls need {escape(needed)}.</span></p></div>"
     )
 
 

@@ -15,7 +15,8 @@ from robustnb.models import predict
 from robustnb.pruning import prune, signal_to_noise
 from robustnb.randomness import noise_from, seeded
 from robustnb.widgets.network import DType, describe, round_trip, rounded
-from robustnb.widgets.pictures import check_choice, check_number, picture_traits, stand_in
+from robustnb.widgets.pictures import picture_traits, stand_in
+from robustnb.widgets.settings import Number, Whole, check_choice, check_number, slider_values
 from robustnb.widgets.static import StaticWidget
 
 RATES = (*(round(0.05 * step, 2) for step in range(20)), 0.98, 0.99, 1.0)
@@ -37,12 +38,12 @@ class PruningExplorer(StaticWidget):
 
     network = traitlets.Dict().tag(sync=True)
     pictures = traitlets.Dict().tag(sync=True)
-    labels = traitlets.List(traitlets.Int()).tag(sync=True)
+    labels = traitlets.List(Whole()).tag(sync=True)
     classes = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    rates = traitlets.List(traitlets.Float()).tag(sync=True)
-    sample_choices = traitlets.List(traitlets.Int(), list(SAMPLE_CHOICES)).tag(sync=True)
-    rate = traitlets.Float(0.5).tag(sync=True)
-    num_samples = traitlets.Int(0).tag(sync=True)
+    rates = traitlets.List(Number()).tag(sync=True)
+    sample_choices = traitlets.List(Whole(), list(SAMPLE_CHOICES)).tag(sync=True)
+    rate = Number(0.5).tag(sync=True)
+    num_samples = Whole(0).tag(sync=True)
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class PruningExplorer(StaticWidget):
         super().__init__(
             network=network,
             blobs=blobs | texts,
-            rates=sorted({0.0, *map(float, rates), traits.get("rate", 0.5)}),
+            rates=slider_values("rates", [0.0, *rates, traits.get("rate", 0.5)], 0, 1),
             **shown,
             **traits,
         )

@@ -12,13 +12,8 @@ from robustnb.defenses.bayesian import bayesian_layers, sample_logits
 from robustnb.metrics import accuracy
 from robustnb.randomness import seeded
 from robustnb.widgets.network import DType, describe, round_trip, rounded
-from robustnb.widgets.pictures import (
-    check_choice,
-    check_number,
-    drawn_probabilities,
-    picture_traits,
-    stand_in,
-)
+from robustnb.widgets.pictures import drawn_probabilities, picture_traits, stand_in
+from robustnb.widgets.settings import Number, Whole, as_python, check_choice, check_number
 from robustnb.widgets.static import StaticWidget
 
 SAMPLE_CHOICES = (1, 2, 3, 5, 10, 20, 50, 100)
@@ -38,16 +33,16 @@ class RhoExplorer(StaticWidget):
     _shared = ("rho_init", "num_samples", "image", "seed")
 
     networks = traitlets.List(traitlets.Dict()).tag(sync=True)
-    accuracies = traitlets.List(traitlets.List(traitlets.Float())).tag(sync=True)
+    accuracies = traitlets.List(traitlets.List(Number())).tag(sync=True)
     pictures = traitlets.Dict().tag(sync=True)
-    labels = traitlets.List(traitlets.Int()).tag(sync=True)
+    labels = traitlets.List(Whole()).tag(sync=True)
     classes = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    sample_choices = traitlets.List(traitlets.Int(min=1)).tag(sync=True)
-    num_choices = traitlets.Int(8, min=1).tag(sync=True)
-    rho_init = traitlets.Float().tag(sync=True)
-    num_samples = traitlets.Int(10).tag(sync=True)
-    image = traitlets.Int(0).tag(sync=True)
-    seed = traitlets.Int(0).tag(sync=True)
+    sample_choices = traitlets.List(Whole(min=1)).tag(sync=True)
+    num_choices = Whole(8, min=1).tag(sync=True)
+    rho_init = Number().tag(sync=True)
+    num_samples = Whole(10).tag(sync=True)
+    image = Whole(0).tag(sync=True)
+    seed = Whole(0).tag(sync=True)
 
     def __init__(
         self,
@@ -64,7 +59,7 @@ class RhoExplorer(StaticWidget):
         shown, blobs = picture_traits(ordered.values(), images, labels, classes)
         self._rounded = {rho_init: rounded(model, dtype) for rho_init, model in ordered.items()}
         self._images = round_trip(images, "uint8")
-        counts = sorted({*sample_choices, traits.get("num_samples", 10)})
+        counts = sorted(set(map(as_python, [*sample_choices, traits.get("num_samples", 10)])))
         networks = []
         for rho_init, model in ordered.items():
             network, texts = describe(model, tuple(images.shape[1:]), dtype)

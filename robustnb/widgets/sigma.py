@@ -13,12 +13,8 @@ from torch import Tensor, nn
 from robustnb.defenses.noise import noise_layers
 from robustnb.drawing import Drawing
 from robustnb.widgets.network import DType, describe, round_trip, rounded
-from robustnb.widgets.pictures import (
-    check_number,
-    drawn_probabilities,
-    picture_traits,
-    stand_in,
-)
+from robustnb.widgets.pictures import drawn_probabilities, picture_traits, stand_in
+from robustnb.widgets.settings import Number, Whole, check_number, slider_values
 from robustnb.widgets.static import StaticWidget
 
 SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0)
@@ -39,14 +35,14 @@ class SigmaExplorer(StaticWidget):
 
     network = traitlets.Dict().tag(sync=True)
     pictures = traitlets.Dict().tag(sync=True)
-    labels = traitlets.List(traitlets.Int()).tag(sync=True)
+    labels = traitlets.List(Whole()).tag(sync=True)
     classes = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    scales = traitlets.List(traitlets.Float()).tag(sync=True)
-    num_choices = traitlets.Int(8, min=1).tag(sync=True)
-    num_samples = traitlets.Int(100, min=1).tag(sync=True)
-    scale = traitlets.Float(1.0).tag(sync=True)
-    image = traitlets.Int(0).tag(sync=True)
-    seed = traitlets.Int(0).tag(sync=True)
+    scales = traitlets.List(Number()).tag(sync=True)
+    num_choices = Whole(8, min=1).tag(sync=True)
+    num_samples = Whole(100, min=1).tag(sync=True)
+    scale = Number(1.0).tag(sync=True)
+    image = Whole(0).tag(sync=True)
+    seed = Whole(0).tag(sync=True)
 
     def __init__(
         self,
@@ -70,7 +66,7 @@ class SigmaExplorer(StaticWidget):
         super().__init__(
             network=network,
             blobs=blobs | texts,
-            scales=sorted({1.0, *map(float, scales)}),
+            scales=slider_values("scales", [1.0, *scales], 0, 1000),
             **shown,
             **traits,
         )

@@ -33,8 +33,8 @@ class StaticWidget(anywidget.AnyWidget):
     A subclass names its ES module in `_module`, a file of this folder or a path; what the module
     imports comes with it, and its last line is `export default { render };`. Traits that the module
     reads are tagged with `sync=True`; those in `_shared` (numbers, texts or bools) are kept in the
-    page's address as `#name.trait=value`. Without JavaScript the page shows `fallback()`. A keyword
-    that is no trait raises TypeError.
+    page's address as `#name.trait=value`. Without JavaScript the page shows `fallback()`, and also
+    without a kernel if the module `_needs_kernel()`. A keyword that is no trait raises TypeError.
     """
 
     _module: ClassVar[str | Path]
@@ -80,6 +80,9 @@ class StaticWidget(anywidget.AnyWidget):
             )
         return name
 
+    def _needs_kernel(self) -> bool:
+        return False
+
     def fallback(self) -> str:
         """Return the HTML that stands here where no JavaScript runs."""
         return "<p>This figure needs JavaScript.</p>"
@@ -90,6 +93,9 @@ class StaticWidget(anywidget.AnyWidget):
         What several widgets can share has an id made from its content, so that a page needs each
         but once. Raises ValueError if a text would end its own script element.
         """
+        if self._needs_kernel():
+            style = f'<style id="{_identity(str(self._css))}">{self._css}</style>'
+            return f'<div class="static-widget" data-mounted>{style}\n{self.fallback()}</div>'
         texts = self._sources()
         shared = "\n".join(map(_text_script, [_HOST, *texts, *self.blobs.values()]))
         return (

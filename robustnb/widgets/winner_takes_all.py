@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from robustnb import plots
 from robustnb.defenses.lwta import MODES, competitions, winners_by
 from robustnb.widgets.network import DType, describe, round_trip, rounded
-from robustnb.widgets.pictures import (
+from robustnb.widgets.pictures import drawn_probabilities, picture_traits, stand_in
+from robustnb.widgets.settings import (
+    Number,
+    Whole,
+    as_python,
     check_choice,
     check_number,
-    drawn_probabilities,
-    picture_traits,
-    stand_in,
+    slider_values,
 )
 from robustnb.widgets.static import StaticWidget
 
@@ -38,15 +40,15 @@ class WinnerExplorer(StaticWidget):
 
     networks = traitlets.List(traitlets.Dict()).tag(sync=True)
     pictures = traitlets.Dict().tag(sync=True)
-    labels = traitlets.List(traitlets.Int()).tag(sync=True)
+    labels = traitlets.List(Whole()).tag(sync=True)
     classes = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    temperatures = traitlets.List(traitlets.Float()).tag(sync=True)
-    num_samples = traitlets.Int(100, min=1).tag(sync=True)
-    units = traitlets.Int().tag(sync=True)
-    image = traitlets.Int(0).tag(sync=True)
+    temperatures = traitlets.List(Number()).tag(sync=True)
+    num_samples = Whole(100, min=1).tag(sync=True)
+    units = Whole().tag(sync=True)
+    image = Whole(0).tag(sync=True)
     mode = traitlets.Unicode("sample").tag(sync=True)
-    temperature = traitlets.Float(0.67).tag(sync=True)
-    seed = traitlets.Int(0).tag(sync=True)
+    temperature = Number(0.67).tag(sync=True)
+    seed = Whole(0).tag(sync=True)
 
     def __init__(
         self,
@@ -59,7 +61,8 @@ class WinnerExplorer(StaticWidget):
         dtype: DType = "float16",
         **traits: Any,
     ) -> None:
-        by_units = {_units(models): models} if isinstance(models, nn.Module) else dict(models)
+        named = {_units(models): models} if isinstance(models, nn.Module) else models
+        by_units = {as_python(units): model for units, model in named.items()}
         _check_units(by_units)
         shown, blobs = picture_traits(by_units.values(), images, labels, classes)
         networks = []
@@ -72,7 +75,7 @@ class WinnerExplorer(StaticWidget):
         super().__init__(
             networks=networks,
             blobs=blobs,
-            temperatures=list(map(float, temperatures)),
+            temperatures=slider_values("temperatures", temperatures, 1e-4, 1000),
             **shown,
             **{"units": next(iter(by_units)), **traits},
         )

@@ -154,6 +154,7 @@ def _rounds(
             keep="last",
             generator=generator,
             checkpoint=path,
+            same_images=False,
             progress=False,
         )
         iteration = min(number * training.every, training.iterations)

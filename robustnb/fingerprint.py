@@ -1,0 +1,117 @@
+"""Short texts that stand for data, functions and networks: equal if these are the same.
+
+A function of a module stands for its name. One that is written in a notebook, and may have been
+changed there, stands for its code and for the values that it uses.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+# Schedulers move these, so that they say how far a run is and not what it is.
+_MOVED = ("params", "lr", "momentum", "betas", "last_epoch", "T_cur", "T_i")
+
+
+def fingerprint(*values: object) -> str:
+    """Return a digest of tensors, functions, networks, dataclasses, and containers of these.
+
+    Random generators and the weights of networks do not count.
+    """
+    told = repr([_told(value, ()) for value in values])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def optimizer_settings(optimizer: Optimizer, scheduler: LRScheduler | None) -> list[Any]:
+    """Return the type and the settings of an optimizer, but for what a scheduler moves."""
+    moved = ("params",) if scheduler is None else _MOVED
+    groups = [
+        ([tuple(weights.shape) for weights in group["params"]], _without(moved, group))
+        for group in optimizer.param_groups
+    ]
+    return [type(optimizer), groups]
+
+
+def scheduler_settings(scheduler: LRScheduler | None) -> list[Any]:
+    """Return the type of a scheduler and what it does not change itself."""
+    if scheduler is None:
+        return []
+    functions = getattr(scheduler, "lr_lambdas", ())  # which the state leaves out
+    return [type(scheduler), functions, _without(_MOVED, scheduler.state_dict())]
+
+
+def _without(names: tuple[str, ...], settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in settings.items() if k not in names and not k.startswith("_")}
+
+
+def _told(value: Any, within: tuple[int, ...]) -> Any:
+    """Return lists and texts in the place of a value; `within` holds what it is part of."""
+    if id(value) in within:
+        return "itself"
+    inside = (*within, id(value))
+
+    def told(part: Any) -> Any:
+        return _told(part, inside)
+
+    if isinstance(value, Tensor):
+        return _content(value)
+    if isinstance(value, partial):
+        return ["partial", told(value.func), told(value.args), told(value.keywords)]
+    if isinstance(value, FunctionType | MethodType):
+        return _name(value) if _is_importable(value) else told(_written(value))
+    if isinstance(value, CodeType):
+        return [value.co_code, value.co_names, told(value.co_consts)]
+    if is_dataclass(value) and not isinstance(value, type):
+        return [_name(type(value)), [(f.name, told(getattr(value, f.name))) for f in fields(value)]]
+    if isinstance(value, nn.Module):
+        return [(name, *told(_settings(module))) for name, module in value.named_modules()]
+    if isinstance(value, Mapping):
+        return [(str(name), told(part)) for name, part in value.items()]
+    if isinstance(value, tuple | list):
+        return [told(part) for part in value]
+    if isinstance(value, bool | int | float | str | bytes | None):
+        return repr(value)
+    return _name(value if hasattr(value, "__qualname__") else type(value))
+
+
+def _content(tensor: Tensor) -> list[Any]:
+    # All bytes: 0.13 s for the 188 MB of MNIST.
+    raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    return [str(tensor.dtype), tuple(tensor.shape), hashlib.sha256(raw).hexdigest()]
+
+
+def _name(thing: Any) -> str:
+    return f"{getattr(thing, '__module__', '')}.{thing.__qualname__}"
+
+
+def _is_importable(thing: Any) -> bool:
+    return thing.__module__ != "__main__" and "<" not in thing.__qualname__
+
+
+def _written(function: Any) -> list[Any]:
+    """Return the code of a function and all values that it uses."""
+    function = getattr(function, "__func__", function)
+    names = {name: function.__globals__.get(name) for name in function.__code__.co_names}
+    used = {k: v for k, v in sorted(names.items()) if not isinstance(v, ModuleType)}
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    return [function.__code__, function.__defaults__, function.__kwdefaults__, cells, used]
+
+
+def _settings(module: nn.Module) -> list[Any]:
+    """Return what a module is and does, without its weights and what a pass leaves in it."""
+    kind = type(module)
+    state = {**module._parameters, **module._buffers}
+    shapes = {name: tuple(value.shape) for name, value in state.items() if value is not None}
+    own = {
+        name: value
+        for name, value in _without(("training",), vars(module)).items()
+        if not isinstance(value, Tensor | torch.Generator | None)
+    }
+    return [_name(kind), kind.forward if not _is_importable(kind) else "", shapes, own]
