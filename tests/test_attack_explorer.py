@@ -349,7 +349,14 @@ class Frontend:
         self.widget = widget
 
     def ask(self, **setting: Any) -> dict[str, Any]:
-        usual = {"image": 0, "attack": "FGSM", "target": "network", "eps": 0.1, "seed": 0}
+        usual = {
+            "drawing": "",
+            "image": 0,
+            "attack": "FGSM",
+            "target": "network",
+            "eps": 0.1,
+            "seed": 0,
+        }
         question = {"method": "custom", "content": {"setting": usual | setting}}
         self.widget._handle_msg({"content": {"data": question}, "buffers": []})
         assert self.sent[-1]["setting"] == usual | setting

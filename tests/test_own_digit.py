@@ -139,7 +139,7 @@ def test_the_pad_is_open_to_all_on_a_phone(visit: Visit, page_file: Path, scheme
 def test_python_sees_the_drawing(explorer: AttackExplorer) -> None:
     explorer.drawing = "z" * 19 + "j" + "f" * 20 + "z" * 19  # 384 black, 20 white, 380 black
     explorer.image = 3
-    assert explorer._chosen()[0].sum() == 20
+    assert explorer._chosen(explorer._setting())[0].sum() == 20
     assert "image 3" in repr(explorer)
     with pytest.raises(ValueError, match="no picture of 28"):
         explorer.drawing = "7"
