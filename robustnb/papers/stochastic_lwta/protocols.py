@@ -148,8 +148,8 @@ PROTOCOLS = {
             PGD(eps=0.1, alpha=0.05, steps=3), CarliniWagner(c=1.0, steps=5)
         ),
         strength=Strength(
-            num_images=60,
-            num_attacked=30,
+            num_images=40,
+            num_attacked=20,
             draws=5,
             pgd=PGD(eps=0.1, alpha=0.04, steps=5),
             square=Square(eps=0.1, queries=50, eot_samples=3),
