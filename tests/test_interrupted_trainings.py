@@ -33,10 +33,11 @@ def pieces() -> Iterator[Any]:
     yield Piece(bayesian_training.train_plain, (plain, "FC-10", 0.0, 0))
     perceptrons = shortened(NOISE["smoke"].study("3").training, num_images=300)
     yield Piece(noise_training.train, (perceptrons, "MLPN ReLU", 0))
-    digits = BANG["smoke"].mnist.training
-    rounds = replace(digits, iterations=EPOCHS * 5, stages=(5, 20), every=5)
+    lenet = BANG["smoke"].mnist.training
+    rounds = replace(lenet, iterations=EPOCHS * 5, stages=(5, 20), every=5)
     yield Piece(bang_training.train, (rounds, 0.8, 0.5, False, 0))
-    blocks = replace(BLOCKS["smoke"], training=shortened(BLOCKS["smoke"].training))
+    few = shortened(BLOCKS["smoke"].training, num_images=200)
+    blocks = replace(BLOCKS["smoke"], training=few)
     for network in (LWTA, TUNED):
         yield trained(blocks, network, 0)
 

@@ -21,8 +21,8 @@ from robustnb.randomness import initial_weights, noise_from, seeded
 
 def test_digits_are_the_embedded_ones_shrunk() -> None:
     images, labels = small_digits("test", 5)
-    whole, classes = load("digits", "as_published").split("test")
-    assert torch.equal(images, F.adaptive_avg_pool2d(whole[:5], 8))
+    whole, classes = load("mnist-5k", "as_published").split("test")
+    assert torch.equal(images, F.avg_pool2d(whole[:5], 2))
     assert torch.equal(labels, classes[:5])
 
 
@@ -31,7 +31,7 @@ def test_a_network_of_blocks_reads_them() -> None:
     assert [layer.units for layer in competitions(model)] == [2, 2]
     images, labels = small_digits("test", 100)
     with noise_from(model, seeded(0)):
-        assert accuracy(predict(model, images), labels) > 0.8
+        assert accuracy(predict(model, images), labels) > 0.85
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.67])
@@ -44,7 +44,7 @@ def test_the_steepest_slope_of_a_mask_is_told(temperature: float) -> None:
 
 def blocks() -> nn.Sequential:
     with initial_weights(0):
-        hidden = (nn.Linear(64, 64), WinnerTakesAll(2, "relaxed", 0.01))
+        hidden = (nn.Linear(14 * 14, 64), WinnerTakesAll(2, "relaxed", 0.01))
         return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(64, 10))
 
 

@@ -58,11 +58,11 @@ class Protocol:
 PROTOCOLS = {
     "smoke": Protocol(
         "smoke",
-        plain=Training("digits", lr=1e-2, batch_size=32, epochs=25, patience=25),
-        bayesian=Training("digits", lr=1e-4, batch_size=64, epochs=25, patience=25),
+        plain=Training("mnist-5k", lr=1e-2, batch_size=32, epochs=8, patience=8),
+        bayesian=Training("mnist-5k", lr=1e-4, epochs=14, patience=14),
         lambdas=("0",),
         sources=("FC-10", "FC-200-200-10"),
-        num_images=300,
+        num_images=200,
         white_box=PGD(eps=0.05, alpha=0.02, steps=10),
         eot_samples=(1, 10),
         num_attacked=200,

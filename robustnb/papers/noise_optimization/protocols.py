@@ -164,17 +164,19 @@ def _smaller(study: Study, training: dict[str, Any], **changes: Any) -> Study:
 FEW = {"num_images": 1_000, "num_attacked": 200, "num_worst": 100, "eot_samples": 5, "queries": 100}
 FEWER = {"num_images": 500, "num_attacked": 100, "num_worst": 50, "eot_samples": 4, "queries": 50}
 FEWER |= {"draws": 2}
-TINY = {"num_attacked": 100, "num_worst": 40, "eot_samples": 3, "queries": 20, "draws": 5}
+TINY = {"num_images": 200, "num_attacked": 80, "num_worst": 40, "eot_samples": 3, "queries": 20}
 TINIER = {"num_images": 40, "num_attacked": 20, "num_worst": 8, "eot_samples": 2, "queries": 5}
 TINIER |= {"draws": 2, "timed": 3}
-DIGITS = {"dataset": "digits", "epochs": 12, "batch_size": 64, "lr": 4e-3, "sigma_lr": 1e-2}
+DIGITS = {"dataset": "mnist-5k", "epochs": 5, "num_images": 3_000, "batch_size": 64, "lr": 4e-3}
+DIGITS |= {"sigma_lr": 1e-2}
+FEW_STEPS = {"epochs": 1, "batch_size": 16, "lr": 2e-3, "num_images": 1_200}
 TWENTY_CLASSES = {"dataset": "tiny-imagenet-20", "epochs": 40, "batch_size": 16, "width": 8}
 PROTOCOLS = {
     "smoke": Protocol(
         "smoke",
         (
             _smaller(PERCEPTRON, DIGITS, **TINY, copies=4_000, timed=10, epoch_seconds=0.1),
-            _smaller(CNN, DIGITS | {"epochs": 3, "num_images": 400}, **TINIER, epoch_seconds=0.5),
+            _smaller(CNN, DIGITS | FEW_STEPS, **TINIER, epoch_seconds=1.0),
         ),
     ),
     "laptop": Protocol(

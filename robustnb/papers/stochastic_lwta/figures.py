@@ -19,25 +19,25 @@ from robustnb.training import Split, fit
 
 
 def small_digits(which: str, number: int) -> Split:
-    """Return the first embedded digits of a split, shrunk to 8×8, with their labels."""
-    images, labels = load("digits", SPLITS).split(which, number)
-    return F.adaptive_avg_pool2d(images, 8), labels
+    """Return the first digits of a split of mnist-5k, shrunk to 14×14, with their labels."""
+    images, labels = load("mnist-5k", SPLITS).split(which, number)
+    return F.adaptive_avg_pool2d(images, 14), labels
 
 
 def trained_on_digits(units: int) -> nn.Sequential:
     """Train a small network for `small_digits` whose neurons compete in blocks of `units`."""
     with initial_weights(seed=0):
         hidden = (
-            nn.Linear(64, 64),
+            nn.Linear(14 * 14, 64),
             WinnerTakesAll(units),
             nn.Linear(64, 64),
             WinnerTakesAll(units),
         )
         model = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(64, 10))
     fit(
-        *(model, small_digits("train", 1_400), small_digits("test", 100)),
+        *(model, small_digits("train", 4_000), small_digits("test", 100)),
         optimizer=torch.optim.Adam(model.parameters(), lr=3e-3),
-        epochs=15,
+        epochs=8,
         patience=None,
         progress=False,
     )

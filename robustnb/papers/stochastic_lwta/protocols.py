@@ -137,19 +137,19 @@ PROTOCOLS = {
     "smoke": Protocol(
         "smoke",
         training=Training(
-            *("digits", 8, "small CNN"),
-            num_images=600,
+            *("mnist-5k", 14, "small CNN"),
+            num_images=800,
             num_validation=100,
             schedule="one-cycle",
-            batch_size=32,
-            epochs=5,
+            batch_size=16,
+            epochs=2,
         ),
         training_attacks=TrainingAttacks(
-            PGD(eps=0.1, alpha=0.04, steps=4), CarliniWagner(c=1.0, steps=5)
+            PGD(eps=0.1, alpha=0.05, steps=3), CarliniWagner(c=1.0, steps=5)
         ),
         strength=Strength(
-            num_images=100,
-            num_attacked=60,
+            num_images=40,
+            num_attacked=20,
             draws=5,
             pgd=PGD(eps=0.1, alpha=0.04, steps=5),
             square=Square(eps=0.1, queries=50, eot_samples=3),
