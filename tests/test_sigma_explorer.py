@@ -1,4 +1,4 @@
-"""The explorable of learned noise in Python, and its page in a real browser."""
+"""The explorable of noise in Python, and its page in a real browser."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_python_sets_and_sees_the_state(explorer: SigmaExplorer) -> None:
     explorer.observe(lambda change: seen.append(change["new"]), "scale")
     explorer.set_state({"scale": 2.0})  # what a message from the page does
     assert seen == [2.0]
-    assert repr(explorer) == "<learned noise times 2, image 0>"
+    assert repr(explorer) == "<noise times 2, image 0>"
 
 
 @pytest.mark.parametrize(("trait", "value"), [("scale", -1.0), ("image", 8), ("seed", -1)])

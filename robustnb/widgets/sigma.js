@@ -1,4 +1,4 @@
-// The learned noise of every neuron, and the network's answers with a multiple of it.
+// The noise of every neuron, and the network's answers with a multiple of it.
 
 import { accuracySteps, accuracyView, missingSteps } from "./accuracy.js";
 import { ticksAt } from "./charts.js";
@@ -34,8 +34,8 @@ function forgetOtherSeeds(explorer, seed) {
 
 function multiple(scale) {
   if (scale === 0) return "Without noise";
-  if (scale === 1) return "With the noise as learned";
-  return `With ${shortNumber(scale)} times the learned noise`;
+  if (scale === 1) return "With its own noise";
+  return `With ${shortNumber(scale)} times its noise`;
 }
 
 function noiseSentence(state, { samples, truth }, { accuracies, images, classes }) {
@@ -73,7 +73,7 @@ function scaleView(frame, { scales, accuracies, images }) {
   const ends = [...new Set([0, 1, scales.at(-1)])];
   const ticks = ticksAt(ends.map(Math.sqrt), timesOf);
   // Roots give the small multiples room.
-  const x = { label: "multiple of learned noise", low: 0, high: Math.sqrt(scales.at(-1)), ticks };
+  const x = { label: "multiple of its noise", low: 0, high: Math.sqrt(scales.at(-1)), ticks };
   const draw = accuracyView(frame, { x, nameOf: (root) => `${timesOf(root)} times` });
   return (scale) => {
     const points = scales

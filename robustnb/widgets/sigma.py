@@ -1,4 +1,4 @@
-"""See the noise that each neuron has learned, and what the network says with more or less of it."""
+"""See the noise of each neuron, and what the network says with more or less of it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ from robustnb.widgets.pictures import drawn_probabilities, picture_traits, stand
 from robustnb.widgets.settings import Number, Whole, check_number, slider_values
 from robustnb.widgets.static import StaticWidget
 
-SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0)
+SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 
 
 class SigmaExplorer(StaticWidget):
-    """Multiply the learned noise of a network, and see its accuracy and one image's answers.
+    """Multiply the noise of a network, and see its accuracy and one image's answers.
 
     `model` has GaussianNoise that is on at inference, and layers that `robustnb.widgets.network`
     lists; its weights are rounded to `dtype`. `images` (N, C, H, W) in [0, 1] with their `labels`
@@ -80,7 +80,7 @@ class SigmaExplorer(StaticWidget):
         return value
 
     def fallback(self) -> str:
-        """Return the learned noise as heat maps, and in words what the network says."""
+        """Return the noise as heat maps, and in words what the network says."""
         model = self._scaled()
         probabilities = drawn_probabilities(
             model, self._images[self.image], self.num_samples, self.seed
@@ -88,7 +88,7 @@ class SigmaExplorer(StaticWidget):
         answers = Counter(probabilities.argmax(1).tolist()).most_common()
         said = ", ".join(f"{self.classes[answer]} in {count}" for answer, count in answers)
         truth = self.classes[self.labels[self.image]]
-        setting = f"At {self.scale:g} times the learned noise, image {self.image + 1} is {said}"
+        setting = f"At {self.scale:g} times its noise, image {self.image + 1} is {said}"
         draws = f"of {self.num_samples} draws. True class: {truth}."
         return stand_in(_heat_maps(model), f"{setting} {draws}")
 
@@ -99,7 +99,7 @@ class SigmaExplorer(StaticWidget):
         return model
 
     def __repr__(self) -> str:
-        return f"<learned noise times {self.scale:g}, image {self.image}>"
+        return f"<noise times {self.scale:g}, image {self.image}>"
 
 
 def _heat_maps(model: nn.Module) -> Drawing:

@@ -164,11 +164,24 @@ def under_noise(
     networks: Networks, image: Tensor, label: int, classes: Sequence[str], std: float
 ) -> Drawing:
     """Draw an image (1, C, H, W) under noise of `std` (0 to 255), and what each network says."""
-    seen = image + std / 255 * torch.randn(
-        image.shape, generator=seeded(0, image.device), device=image.device
-    )
+    seen = noisy(image, std)
     beliefs = {name: predict(model, seen).softmax(1)[0] for name, model in networks.items()}
     return plots.answers(seen[0].clamp(0, 1), beliefs, classes, classes[label])
+
+
+def noisy(images: Tensor, std: float) -> Tensor:
+    """Add the same noise of `std` (0 to 255) to all images (N, C, H, W)."""
+    draw = torch.randn(images[:1].shape, generator=seeded(0, images.device), device=images.device)
+    return images + std / 255 * draw
+
+
+def most_parted(networks: Networks, images: Tensor, labels: Tensor, stds: Sequence[float]) -> int:
+    """Return which image the last network reads rightly at more `stds` of noise than the first."""
+    right = [
+        sum((predict(model, noisy(images, std)).argmax(1) == labels).int() for std in stds)
+        for model in networks.values()
+    ]
+    return int(torch.as_tensor(right[-1] - right[0]).argmax())
 
 
 def without_dropout(model: nn.Module) -> nn.Sequential:
