@@ -49,6 +49,20 @@ STEP = """([defence, settings, starts, x, labels, numbers, steps]) => {
   return { names: parameters.map(({ name }) => name), gradients, values, losses };
 }"""
 
+# Trains a session, and says which points and balls are right, and what the network has become.
+MEASURED = """([defence, settings, step]) => {
+  const session = startSession([defence], settings);
+  for (const _ of trainTo(session, step));
+  const [{ network, measured }] = session.sides;
+  return {
+    points: Array.from(session.points),
+    labels: Array.from(session.labels),
+    weights: network.layers.flatMap(({ parameters }) => parameters.map(({ value }) => [...value])),
+    measured,
+    places: ballPlaces(settings.norm),
+  };
+}"""
+
 
 @pytest.fixture
 def page(visit: Visit) -> Iterator[Page]:
@@ -193,3 +207,97 @@ def test_gradients_and_steps_are_torchs(page: Page, numbers: Tensor, case: str) 
 @pytest.mark.parametrize("defence", ["FGSM training", "PGD training"])
 def test_attacks_inside_discs_are_torchs(page: Page, numbers: Tensor, defence: str) -> None:
     check_steps(page, numbers, defence, "l2")
+
+
+# --- what is measured
+
+
+def in_torch(weights: list[list[float]]) -> nn.Module:
+    """Return the plain network with the weights that the page has trained."""
+    model = defended("plain", EPS).model.double()
+    for own, given in zip(model.parameters(), weights, strict=True):
+        own.data.copy_(torch.tensor(given, dtype=torch.float64).view_as(own))
+    return model[1:]
+
+
+def inside(norm: str, side: int) -> Tensor:
+    """Return places (K, 2) of a ball of radius 1 on a grid of its own."""
+    ticks = torch.linspace(-1, 1, side, dtype=torch.float64)
+    square = torch.cartesian_prod(ticks, ticks)
+    return square if norm == "linf" else square[square.norm(dim=1) <= 1]
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_right_points_and_whole_balls_are_those_of_torch(page: Page, norm: str) -> None:
+    settings = page_settings(norm) | {"points": "moons", "own": "", "num_points": 60, "seed": 1}
+    found = page.evaluate(MEASURED, ["plain", settings, 100])
+    model, labels = in_torch(found["weights"]), torch.tensor(found["labels"])
+    points = torch.tensor(found["points"], dtype=torch.float64).view(-1, 2)
+
+    def whole(places: Tensor) -> Tensor:
+        balls = points[:, None] + EPS * places
+        return (model(balls).argmax(-1) == labels[:, None]).all(1)
+
+    places = torch.tensor(found["places"], dtype=torch.float64)
+    measured = found["measured"]
+    assert measured["rightPoints"] == (model(points).argmax(1) == labels).tolist()
+    assert measured["rightBalls"] == whole(places).tolist()
+    assert 0 < measured["robust"] < measured["clean"] == 1
+    # The worst case is exact up to the grid: a far finer one finds hardly anything more.
+    finer = whole(inside(norm, 61)).double().mean().item()
+    assert finer <= measured["robust"] + 1e-9
+    assert measured["robust"] - finer <= 0.05
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_places_of_a_ball_reach_its_edge_and_no_farther(page: Page, norm: str) -> None:
+    places = torch.tensor(page.evaluate("(norm) => ballPlaces(norm)", norm), dtype=torch.float64)
+    order = torch.inf if norm == "linf" else 2
+    distances = torch.linalg.vector_norm(places, order, dim=1)
+    assert len(torch.unique(places.mul(1e6).round(), dim=0)) == len(places) == 49
+    assert places[0].tolist() == [0, 0]
+    assert distances.max() <= 1 + 1e-12
+    assert (distances > 1 - 1e-12).sum() == 24
+    if norm == "linf":
+        corners = torch.tensor([[x, y] for x in (-1.0, 1.0) for y in (-1.0, 1.0)])
+        assert all((places == corner).all(1).any() for corner in corners)
+
+
+@pytest.mark.parametrize("kind", ["moons", "circles", "XOR", "blobs"])
+def test_sets_of_points_are_balanced_and_follow_their_seed(page: Page, kind: str) -> None:
+    draw = """([kind, seed]) => {
+      const { points, labels } = pointSet(kind, "", 200, seed);
+      return [[...points], [...labels]];
+    }"""
+    points, labels = map(torch.tensor, page.evaluate(draw, [kind, 3]))
+    assert points.view(-1, 2).abs().max() <= HALF
+    assert labels.sum() == 100
+    assert torch.equal(points, torch.tensor(page.evaluate(draw, [kind, 3])[0]))
+    assert not torch.equal(points, torch.tensor(page.evaluate(draw, [kind, 4])[0]))
+
+
+def test_what_two_networks_share_is_the_same(page: Page) -> None:
+    settings = page_settings() | {"points": "XOR", "own": "", "num_points": 30, "seed": 2}
+    alike = """([settings]) => {
+      const session = startSession(["plain", "L2", "plain"], { ...settings, l2: 0 });
+      for (const _ of trainTo(session, 60));
+      return session.sides.map(({ records }) => records);
+    }"""
+    first, second, third = page.evaluate(alike, [settings])
+    assert first == second == third
+    assert [row["step"] for row in first] == [0, 25, 50]
+
+
+def test_leaving_at_any_yield_changes_nothing(page: Page) -> None:
+    settings = page_settings() | {"points": "moons", "own": "", "num_points": 30, "seed": 2}
+    # Enough yields for one measurement, which begins anew if it is left.
+    broken_off = """([settings, every]) => {
+      const session = startSession(["PNI", "PGD training"], settings);
+      while (session.step < 60) {
+        const steps = trainTo(session, 60);
+        for (let i = 0; i < every && !steps.next().done; i++);
+      }
+      for (const _ of trainTo(session, 60));
+      return session.sides.map(({ records }) => records);
+    }"""
+    assert page.evaluate(broken_off, [settings, 97]) == page.evaluate(broken_off, [settings, 1e9])

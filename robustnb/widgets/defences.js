@@ -82,16 +82,13 @@ export function trainer(network, random, { lr, eps, norm }) {
   return (x, labels) => {
     const ball = { eps, norm };
     const seen = attack ? attacked(layers, x, labels, { ...ball, ...attack }, random) : x;
-    const { loss } = gradients(layers, seen, labels, { random });
+    const { loss, gradient } = batchCrossEntropy(
+      passed(layers, seen, labels.length, { random }), labels,
+    );
+    pulledBack(layers, gradient);
     move();
     return loss;
   };
-}
-
-// Fills in the gradients of one pass, those of what the layers add to its loss among them.
-function gradients(layers, x, labels, draws) {
-  const { loss, gradient } = batchCrossEntropy(passed(layers, x, labels.length, draws), labels);
-  return { loss, intoInput: pulledBack(layers, gradient) };
 }
 
 // FGSM and PGD within balls around the points, which lie anywhere in the plane. A step is `share`
@@ -99,7 +96,8 @@ function gradients(layers, x, labels, draws) {
 function attacked(layers, x, labels, { eps, norm, steps, share, randomStart }, random) {
   let found = randomStart ? moved(x, randomOffset(x, eps, norm, random)) : x;
   for (let i = 0; i < steps; i++) {
-    const { intoInput } = gradients(layers, found, labels, { random });
+    const { gradient } = batchCrossEntropy(passed(layers, found, labels.length, {}), labels);
+    const intoInput = pulledBack(layers, gradient, { onlyInput: true });
     const offset = moved(moved(found, steepest(intoInput, share * eps, norm)), x, -1);
     found = moved(x, insideBall(offset, eps, norm));
   }

@@ -50,7 +50,7 @@ function withinPlane(value) {
 // --- Points of the reader's own, as a text for the address: "a120,-50b-30,40" is one of class 0 at
 // (1.2, -0.5) and one of class 1 at (-0.3, 0.4)
 
-export function ownPoints(text) {
+function ownPoints(text) {
   const found = [...text.matchAll(/([ab])(-?\d+),(-?\d+)/g)];
   const inPlane = (hundredths) => withinPlane(Number(hundredths) / 100);
   return {

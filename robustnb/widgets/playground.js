@@ -22,8 +22,7 @@ import { percentage, shortNumber } from "./words.js";
 const MOST_STEPS = 600;
 const SIDE = 40; // pixels of the shading, which the canvas smooths
 const CANVAS = 400;
-const BLUE = [0, 114, 178];
-const COLOURS = [ORANGE, BLUE];
+const COLOURS = [ORANGE, [0, 114, 178]]; // of the classes, told apart by all
 const TRAINING = 5; // milliseconds of each frame, and the rest of the work after it
 const SHADING = 8;
 
@@ -40,8 +39,8 @@ const SPEEDS = [
 ];
 
 const LABELS = {
-  "FGSM training": "adversarial training (FGSM)",
-  "PGD training": "adversarial training (PGD)",
+  "FGSM training": "adversarial (FGSM)",
+  "PGD training": "adversarial (PGD)",
 };
 
 function labelOf(defence) {
@@ -131,7 +130,7 @@ function planeView(row) {
     drawPoints(context, session, side.measured, state);
     const title = headingOf(side);
     if (heading.textContent !== title) {
-      heading.textContent = title;
+      heading.textContent = title; // in two lines, by its style
       canvas.ariaLabel = `The plane as the network sees it. ${title}`;
     }
   }
@@ -142,9 +141,9 @@ function planeView(row) {
 function headingOf(side) {
   const level = noiseLevel(side);
   const name = labelOf(side.defence) + (level === null ? "" : `, mean σ ${level.toFixed(2)}`);
-  if (!side.measured) return name;
+  if (!side.measured) return `${name}\n…`;
   const { clean, robust } = side.measured;
-  return `${name}: points ${percentage(clean)}, whole balls ${percentage(robust)}`;
+  return `${name}\npoints ${percentage(clean)}, balls ${percentage(robust)}`;
 }
 
 const STEPS_AXIS = {
@@ -180,7 +179,7 @@ function sideSentence({ defence, measured, shaded }) {
 }
 
 function trainingSentence({ step, sides, labels }) {
-  if (labels.length === 0) return "There are no points: add some of both classes.";
+  if (labels.length === 0) return "There are no points yet: click into a picture.";
   const opening = step === 0 ? "Before training" : `After ${step} steps`;
   return `${opening}, ${sides.map(sideSentence).join("; ")}.`;
 }
@@ -245,11 +244,11 @@ function render({ model, el }) {
   frame.picture.append(row);
   const views = [planeView(row), planeView(row)];
   const charts = [
-    chartView(frame, "Right points (dots), whole balls (lines)", SHARES, [
+    chartView(frame, "Right: points (dots), balls (lines)", SHARES, [
       { key: "clean", name: "points", draw: "dots" },
-      { key: "robust", name: "whole balls", draw: "line" },
+      { key: "robust", name: "balls", draw: "line" },
     ]),
-    chartView(frame, "Cross-entropy of the batches", LOSS_AXIS, [
+    chartView(frame, "Cross-entropy (grey: left network)", LOSS_AXIS, [
       { key: "loss", name: "loss", draw: "line" },
     ]),
   ];
@@ -358,13 +357,15 @@ function render({ model, el }) {
   slider(frame, { name: "eps", label: "radius ε", min: 0, max: 0.5, step: 0.05 });
   choice(frame, { name: "speed", label: "speed", options: SPEEDS });
   ownControls(frame, views.map(({ canvas }) => canvas));
-  const playButton = button(frame, {
-    name: "play", label: "Play", press: () => (run.frame ? pause() : play()),
-  });
-  const step = () => jumpTo(Math.min(MOST_STEPS, run.session.step + 1));
-  button(frame, { name: "step", label: "Step", press: step });
-  button(frame, { name: "reset", label: "Reset", press: () => jumpTo(0) });
   seedButton(frame, "New seed");
+  const toggle = () => (run.frame ? pause() : play());
+  const step = () => jumpTo(Math.min(MOST_STEPS, run.session.step + 1));
+  const playButton = button(frame, { name: "play", label: "Play", press: toggle });
+  const stepButton = button(frame, { name: "step", label: "Step", press: step });
+  const resetButton = button(frame, { name: "reset", label: "Reset", press: () => jumpTo(0) });
+  const player = element("div", { className: "explorable-buttons" });
+  player.append(playButton, stepButton, resetButton); // beside what they move
+  row.after(player);
   model.restrict?.("step", (value) => Math.max(0, Math.min(MOST_STEPS, Math.round(value))));
 
   follow(frame, [...SETTING, "step"], ({ step: wanted, ...state }) => {

@@ -16,11 +16,6 @@ from robustnb.widgets.static import StaticWidget
 SETS = ("moons", "circles", "XOR", "blobs", "own")
 MOST_STEPS = 600
 NUM_POINTS = 60
-# Points as (x, y, class); they make up no pattern that a line parts.
-OWN = (
-    *((-1.2, 0.8, 0), (-0.4, 1.2, 0), (0.6, 1.0, 0), (1.3, 0.2, 0), (0.0, -0.1, 0)),
-    *((-1.3, -0.4, 1), (-0.6, -1.0, 1), (0.4, -1.1, 1), (1.2, -0.9, 1), (-0.5, 0.4, 1)),
-)
 LIMITS = {
     "lr": (1e-4, 0.1),
     "l2": (0, 1),
@@ -59,7 +54,7 @@ class Playground(StaticWidget):
     points = traitlets.Unicode().tag(sync=True)
     own = traitlets.Unicode().tag(sync=True)
     norm = traitlets.Unicode("linf").tag(sync=True)
-    eps = traitlets.Float(0.25).tag(sync=True)
+    eps = traitlets.Float(0.3).tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)
     speed = traitlets.Int(1).tag(sync=True)
@@ -72,21 +67,19 @@ class Playground(StaticWidget):
         **options: Any,
     ) -> None:
         if isinstance(defences, str) or len(defences) != 2:
-            raise ValueError(f"defences is {defences!r}: it must be a pair, one for each network.")
+            raise ValueError(f"defences is {defences!r}: it must name two, one for each network.")
         numbers = {name: options.pop(name) for name in LIMITS if name in options}
         for name, value in numbers.items():
             check_number(name, value, *LIMITS[name])
         settings = {**SETTINGS, "num_points": NUM_POINTS, **numbers}
         if 32 % settings["units"]:
-            raise ValueError(
-                f"units is {settings['units']}: 32 neurons must divide into such blocks."
-            )
-        given = {"own": own_text(OWN)} if isinstance(points, str) else {"own": own_text(points)}
+            raise ValueError(f"units is {settings['units']}: it must divide the 32 neurons.")
         super().__init__(
             settings={**settings, "prior": asdict(ScaleMixturePrior())},
-            **{"left": defences[0], "right": defences[1]},
-            **{"points": points if isinstance(points, str) else "own"},
-            **{**given, **options},
+            left=defences[0],
+            right=defences[1],
+            **({"points": points} if isinstance(points, str) else _own(points)),
+            **options,
         )
 
     @traitlets.validate("left", "right", "points", "own", "norm", "eps", "seed", "step", "speed")
@@ -121,13 +114,20 @@ class Playground(StaticWidget):
         )
 
 
-def own_text(points: Sequence[tuple[float, float, int]]) -> str:
+def _own(points: Sequence[tuple[float, float, int]]) -> dict[str, str]:
     """Write points (x, y, class) as the page keeps them: "a120,-50" is (1.2, -0.5) of class 0."""
     for point in points:
-        x, y, label = point
-        if label not in (0, 1) or not max(abs(x), abs(y)) <= HALF:
+        if not _is_point(point):
             raise ValueError(
                 f"points holds {point!r}: a point is (x, y, class) with x and y from -2 to 2 and a "
                 "class of 0 or 1."
             )
-    return "".join(f"{'ab'[label]}{round(100 * x)},{round(100 * y)}" for x, y, label in points)
+    written = (f"{'ab'[label]}{round(100 * x)},{round(100 * y)}" for x, y, label in points)
+    return {"points": "own", "own": "".join(written)}
+
+
+def _is_point(point: Sequence[float]) -> bool:
+    if len(point) != 3:
+        return False
+    x, y, label = point
+    return max(abs(x), abs(y)) <= HALF and label in (0, 1)

@@ -19,7 +19,7 @@ from robustnb.models import predict
 from robustnb.randomness import initial_weights, noise_from, seeded
 from robustnb.widgets.plane_networks import HALF, defended
 
-STILL_STEPS = 300
+STILL_STEPS = 150
 NUM_DRAWS = 8
 COLOURS = ("#d55e00", "#0072b2")
 
@@ -128,7 +128,7 @@ def drawn(stills: Sequence[Still]) -> Drawing:
 
 def _draw(axis: Axes, still: Still) -> None:
     extent = (-HALF, HALF, -HALF, HALF)
-    axis.imshow(still.shade, cmap=_cmap(), vmin=0, vmax=1, origin="lower", extent=extent)
+    axis.imshow(still.shade.numpy(), cmap=_cmap(), vmin=0, vmax=1, origin="lower", extent=extent)
     rows = zip(still.points.tolist(), still.labels.tolist(), still.whole.tolist(), strict=True)
     for (x, y), label, whole in rows:
         axis.add_patch(_ball_around(x, y, still, COLOURS[label], whole))

@@ -82,12 +82,14 @@ export function denseLayer(size, start, { decay = 0, balance = 0 } = {}) {
       [x, count] = [input, number];
       return affine(x, weights.value, bias.value, count, size);
     },
-    backward(into) {
+    backward(into, onlyInput) {
+      const intoInput = multiplied(into, weights.value, count, size.outputs, size.inputs);
+      if (onlyInput) return intoInput;
       const scaled = balance ? balancedRows(into, size.outputs, balance) : into;
       const found = affineGradients(x, scaled, count, size);
       found.weights.forEach((g, i) => (weights.gradient[i] = g + 2 * strength * weights.value[i]));
       bias.gradient.set(found.bias);
-      return multiplied(into, weights.value, count, size.outputs, size.inputs);
+      return intoInput;
     },
   };
 }
@@ -315,9 +317,10 @@ export function passed(layers, x, count, draws) {
   return layers.reduce((values, layer) => layer.forward(values, count, draws), x);
 }
 
-// Fills in the gradients of all parameters; returns the one in the input.
-export function pulledBack(layers, into) {
-  return layers.reduceRight((gradient, layer) => layer.backward(gradient), into);
+// Fills in the gradients of all parameters, which an attacker does not need; returns the one in the
+// input.
+export function pulledBack(layers, into, { onlyInput = false } = {}) {
+  return layers.reduceRight((gradient, layer) => layer.backward(gradient, onlyInput), into);
 }
 
 // The mean cross-entropy of two classes, and its gradient in the logits (N, 2).
