@@ -1,8 +1,8 @@
 """Time the frames of the playground in Chromium while two networks train.
 
 Run as `python benchmarks/playground.py`. Prints, for each pair of networks of 2 x 32 hidden units,
-the milliseconds between frames, those of the work in a frame, and the training steps a second; 60
-frames a second are one each 16.7 ms.
+the milliseconds between frames and those of the work in a frame; 60 frames a second are one each
+16.7 ms. Both rise with whatever else the machine does.
 """
 
 import shutil
@@ -23,8 +23,7 @@ PAIRS = (
 )
 WARM_UP, FRAMES = 30, 180
 
-# Times frames while the page plays: between their starts, and from a frame's start until it has
-# been worked on, which the callback that was asked for last sees.
+# Times frames while the page plays: between their starts, and in what each has called.
 PLAY = """async ([skipped, counted]) => {
   const [between, worked] = [[], []];
   let last = 0;

@@ -272,7 +272,13 @@ function render({ model, el }) {
   // What is seen follows from the settings and the number of steps alone.
   function* settle(session, step) {
     run.training = null;
-    yield* trainTo(session, step);
+    const { records } = session.sides[0];
+    let drawn = 0;
+    for (const piece of trainTo(session, step)) {
+      if (records.length > drawn) drawCharts(); // the progress of a long training
+      drawn = records.length;
+      yield piece;
+    }
     yield* measureSteps(session);
     for (const side of session.sides) {
       if (side.shaded?.step !== session.step) yield* shadeSteps(session, side, centres);
