@@ -3,6 +3,7 @@
 from robustnb.widgets.attack import AttackExplorer
 from robustnb.widgets.bang import BangExplorer
 from robustnb.widgets.frames import Frames, sweep
+from robustnb.widgets.playground import Playground
 from robustnb.widgets.pruning import PruningExplorer
 from robustnb.widgets.rho_init import RhoExplorer
 from robustnb.widgets.sigma import SigmaExplorer
@@ -13,6 +14,7 @@ __all__ = [
     "AttackExplorer",
     "BangExplorer",
     "Frames",
+    "Playground",
     "PruningExplorer",
     "RhoExplorer",
     "SigmaExplorer",
