@@ -8,9 +8,10 @@ from typing import Any
 import traitlets
 
 from robustnb.defenses.bayesian import ScaleMixturePrior
-from robustnb.widgets.pictures import check_choice, check_number, stand_in
+from robustnb.widgets.pictures import stand_in
 from robustnb.widgets.plane_networks import DEFENCES, HALF, SETTINGS
 from robustnb.widgets.playground_still import STILL_STEPS, drawn, trained_still
+from robustnb.widgets.settings import check_choice, check_number
 from robustnb.widgets.static import StaticWidget
 
 SETS = ("moons", "circles", "XOR", "blobs", "own")
