@@ -73,7 +73,8 @@ def write(
     facts = []
     for name, network in networks.items():
         model = copied(result(network.trained).model).half().float()
-        tensors |= {f"{name}/{key}": value.half() for key, value in model.state_dict().items()}
+        weights = model.state_dict()
+        tensors |= {f"{name}/{key}": weights[key].half().contiguous() for key in weights}
         dataset = loaded(network.images.dataset, network.images.splits)
         accuracy, number = _accuracy(model, network.images)
         facts.append(
