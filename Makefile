@@ -23,7 +23,7 @@ serve: book
 	@$(BIN)/robustnb serve --profile $(PROFILE)
 
 lab: $(READY)
-	@$(BIN)/jupyter lab book
+	@$(BIN)/robustnb lab
 
 lint: $(READY)
 	@$(BIN)/ruff check
