@@ -1,9 +1,11 @@
 """Matplotlib figures as inline SVG: sharp at any size, described in words, in light and dark."""
 
+import base64
 import hashlib
 import io
 import re
 from dataclasses import dataclass
+from html import escape
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -16,6 +18,7 @@ from matplotlib.transforms import Bbox
 _SVG = "http://www.w3.org/2000/svg"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _MARGIN = 0.05  # inches around what is drawn
+_IN_PAGE = "max-width:100%;height:auto"
 _SMALL_IMAGE = 256  # pixels a side: up to this size the page scales the image
 
 ElementTree.register_namespace("", _SVG)
@@ -59,6 +62,17 @@ class Drawing:
         return f"<figure: {self.alt}>"
 
 
+def still(svg: str, alt: str) -> str:
+    """Return the SVG of a Drawing as an <img>, black on white.
+
+    Notebooks that are opened again without being trusted keep images, and of an <svg> only its
+    letters.
+    """
+    alone = svg.replace(_IN_PAGE, "background:#fff;font-family:sans-serif", 1)
+    data = base64.b64encode(alone.encode()).decode()
+    return f'<img alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}">'
+
+
 def _check(figure: object, alt: object) -> None:
     if not isinstance(figure, Figure):
         kind = type(figure).__name__
@@ -93,7 +107,7 @@ def _drop_what_a_page_has(svg: Element) -> None:
         for child in list(parent):
             if child.tag.endswith(("metadata", "style")):
                 parent.remove(child)
-    svg.attrib |= {"stroke-linejoin": "round", "style": "max-width:100%;height:auto"}
+    svg.attrib |= {"stroke-linejoin": "round", "style": _IN_PAGE}
 
 
 def _take_the_colours_of_the_page(svg: Element) -> None:

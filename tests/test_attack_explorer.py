@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -458,8 +459,9 @@ def test_dollars_in_names_are_no_formulas(
 ) -> None:
     classes = ["US$", "AU$", "$x^2$", "$\\frac$", *"456789"]
     text = AttackExplorer({"$net$": models["plain"]}, *digits, classes=classes).fallback()
+    drawn = base64.b64decode(text.split("base64,")[1].split('"')[0]).decode()
     for name in (*classes[:4], "$net$"):
-        assert f">{name}</text>" in text
+        assert f">{name}</text>" in drawn
     assert re.search(r"\$net\$ says \S+ \(0", text)
 
 

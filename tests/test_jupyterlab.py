@@ -17,8 +17,11 @@ from urllib.request import urlopen
 
 import nbformat
 import pytest
+import torch
 from pages import LINE
 from playwright.sync_api import Locator, Page, expect
+
+from robustnb.widgets.bang import BangExplorer
 
 if TYPE_CHECKING:
     from browser import Visit
@@ -57,9 +60,18 @@ f"At ε {attack.eps:g}: {attack.image}, {shares.argmax()} ({100 * shares.max():.
 )
 
 
-@pytest.fixture
-def notebook_address(tmp_path: Path) -> Iterator[str]:
-    """Serve a notebook in JupyterLab, in its dark theme; it asks no other host for news."""
+def reopened() -> nbformat.NotebookNode:
+    """Return a notebook with the output of an explorable whose kernel is gone."""
+    explorer = BangExplorer({"first": torch.tensor([1.0, 0.1, 0.02, 0.5])}, eps=0.5)
+    data, _ = explorer._repr_mimebundle_()
+    output = nbformat.v4.new_output("display_data", data=data)
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[output])])
+
+
+@pytest.fixture(scope="module")
+def folder_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve notebooks in JupyterLab, in its dark theme; it asks no other host for news."""
+    tmp_path = tmp_path_factory.mktemp("lab")
     settings = tmp_path / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     quiet = {"fetchNews": "false", "checkForUpdates": False}
@@ -68,11 +80,12 @@ def notebook_address(tmp_path: Path) -> Iterator[str]:
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     cells = [nbformat.v4.new_code_cell(cell) for cell in CELLS]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "try.ipynb")
+    nbformat.write(reopened(), tmp_path / "reopened.ipynb")
     port = _free_port()
     server = subprocess.Popen(_command(port), cwd=tmp_path, env=os.environ | _folders(tmp_path))
     try:
         _wait_for(f"http://127.0.0.1:{port}/api", server)
-        yield f"http://127.0.0.1:{port}/lab/tree/try.ipynb"
+        yield f"http://127.0.0.1:{port}/lab/workspaces"
     finally:
         server.terminate()  # and its kernel with it
         server.wait()
@@ -128,10 +141,23 @@ def colours(explorer: Locator) -> list[list[int]]:
     return [[int(number) for number in re.findall(r"\d+", colour)[:3]] for colour in found]
 
 
-def test_an_explorable_and_its_kernel_stay_in_step(visit: Visit, notebook_address: str) -> None:
+def test_a_reopened_notebook_shows_a_still_picture(visit: Visit, folder_address: str) -> None:
+    """It is not trusted, so that JupyterLab drops the widget, its scripts and its <svg>."""
+    with visit(f"{folder_address}/old/tree/reopened.ipynb") as page:
+        output = page.locator(".jp-RenderedHTMLCommon")
+        output.get_by_role("img").wait_for(timeout=MOST)
+        assert output.get_by_role("img").evaluate("image => image.naturalWidth") > 100
+        text = " ".join(output.inner_text().split())
+        assert text.startswith(
+            "Layer first at ε = 0.5 and β = 1. The 1 largest of 4 gradients make"
+        )
+        assert text.endswith("The controls need JavaScript.")
+
+
+def test_an_explorable_and_its_kernel_stay_in_step(visit: Visit, folder_address: str) -> None:
     from browser import axe_findings  # where pytest has prepared it
 
-    with visit(notebook_address) as page:
+    with visit(f"{folder_address}/new/tree/try.ipynb") as page:
         status = page.locator("#jp-main-statusbar", has_text="| Idle")
         status.wait_for(timeout=MOST)
         page.locator(".jp-Notebook-cell .jp-InputPrompt").first.click()

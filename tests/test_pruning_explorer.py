@@ -192,7 +192,7 @@ def test_without_javascript_there_is_a_picture(
     total = signal_to_noise(model).numel()
     alt = f"Of {total} weights, the {total // 2} with the smallest |μ| / σ are removed."
     with visit(page_file, java_script_enabled=False) as page:
-        expect(page.get_by_role("img")).to_have_attribute("aria-label", alt)
+        expect(page.get_by_role("img")).to_have_attribute("alt", alt)
         expect(page.locator("p").first).to_contain_text("The mean weights are right on")
 
 

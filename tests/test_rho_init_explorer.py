@@ -209,7 +209,7 @@ def test_axe_finds_nothing(
 def test_without_javascript_there_is_a_picture(visit: Visit, page_file: Path) -> None:
     with visit(page_file, java_script_enabled=False) as page:
         expect(page.get_by_role("img")).to_have_attribute(
-            "aria-label", re.compile(r"^The true class is \d\. The mean of 10 draws says \d")
+            "alt", re.compile(r"^The true class is \d\. The mean of 10 draws says \d")
         )
         expect(page.locator("p").first).to_contain_text("Image 1 at rho_init -2.5.")
 

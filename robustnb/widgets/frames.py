@@ -10,7 +10,7 @@ import numpy as np
 import traitlets
 from matplotlib.transforms import Bbox
 
-from robustnb.drawing import Drawing
+from robustnb.drawing import Drawing, still
 from robustnb.widgets.settings import as_python
 from robustnb.widgets.static import StaticWidget
 
@@ -44,13 +44,14 @@ class Frames(StaticWidget):
     def fallback(self) -> str:
         """Return the picture at the present positions, and in words what it shows."""
         frame = self._frame()
+        picture = still(self.pictures[frame], self.descriptions[frame])
         pairs = zip(self.sliders, self.positions, strict=True)
         setting = ", ".join(
             f"{slider['label']} {slider['values'][index]}" for slider, index in pairs
         )
         return (
             '<div class="explorable">'
-            f'<div class="explorable-picture">{self.pictures[frame]}</div>'
+            f'<div class="explorable-picture">{picture}</div>'
             f'<p class="explorable-text"><span>{escape(self.descriptions[frame])}<br>'
             f"Shown at {escape(setting)}. The sliders need JavaScript.</span></p></div>"
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robustnb.checks import check_images
-from robustnb.drawing import Drawing
+from robustnb.drawing import Drawing, still
 from robustnb.models import predict
 from robustnb.randomness import noise_from, seeded
 from robustnb.widgets.network import tensor_blob
@@ -75,7 +75,7 @@ def stand_in(drawing: Drawing, setting: str, needed: str = "JavaScript") -> str:
     """Return the HTML of a figure without what its controls need: the picture, and in words."""
     return (
         '<div class="explorable">'
-        f'<div class="explorable-picture">{drawing.svg()}</div>'
+        f'<div class="explorable-picture">{still(drawing.svg(), drawing.alt)}</div>'
         f'<p class="explorable-text"><span>{escape(setting)} {escape(drawing.alt)} '
         f"The controls need {escape(needed)}.</span></p></div>"
     )
