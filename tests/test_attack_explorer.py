@@ -307,7 +307,9 @@ def not_a_number() -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("number", [np.float32, np.float64, torch.tensor], ids=str)
+@pytest.mark.parametrize(
+    "number", [np.float32, np.float64, torch.tensor], ids=["float32", "float64", "tensor"]
+)
 def test_settings_may_be_numbers_of_numpy_and_torch(
     models: dict[str, nn.Module], digits: tuple[Tensor, Tensor], number: Any
 ) -> None:
