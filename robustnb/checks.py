@@ -213,10 +213,11 @@ def _range(logits: Tensor) -> tuple[float, float]:
 
 
 def _warn_of_probabilities(model: nn.Module, logits: Tensor) -> None:
-    sums = logits.sum(1)
-    if model in _warned or (sums - 1).abs().max() > SUMS:
+    rounding = torch.finfo(logits.dtype).eps * logits.shape[1]
+    asked = getattr(model, "asked", model)  # a network of half floats is wrapped at each call
+    if asked in _warned or (logits.sum(1) - 1).abs().max() > max(SUMS, rounding):
         return
-    _warned.add(model)
+    _warned.add(asked)
     warnings.warn(
         f"The network's outputs for {len(logits)} images are all from {logits.min():.3g} to "
         f"{logits.max():.3g} and sum to 1: they look like probabilities. It must return logits; "

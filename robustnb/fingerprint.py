@@ -6,24 +6,27 @@ changed there, stands for its code and for the values that it uses.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 # Schedulers move these, so that they say how far a run is and not what it is.
+# What torch keeps in every module, beside its settings.
+_TORCHS = {"training", *vars(nn.Module())}
 _MOVED = ("params", "lr", "momentum", "betas", "last_epoch", "T_cur", "T_i")
 
 
 def fingerprint(*values: object) -> str:
     """Return a digest of tensors, functions, networks, dataclasses, and containers of these.
 
-    Random generators and the weights of networks do not count.
+    Random generators do not count, nor do the weights of a network that is itself a value; those of
+    one inside another value, such as a teacher in a loss, do.
     """
     told = repr([_told(value, ()) for value in values])
     return hashlib.sha256(told.encode()).hexdigest()[:16]
@@ -65,20 +68,29 @@ def _told(value: Any, within: tuple[int, ...]) -> Any:
     if isinstance(value, partial):
         return ["partial", told(value.func), told(value.args), told(value.keywords)]
     if isinstance(value, FunctionType | MethodType):
-        return _name(value) if _is_importable(value) else told(_written(value))
+        if not _is_importable(value):
+            return told(_written(value))
+        return [_name(value), told(getattr(value, "__self__", None))]
     if isinstance(value, CodeType):
         return [value.co_code, value.co_names, told(value.co_consts)]
-    if is_dataclass(value) and not isinstance(value, type):
-        return [_name(type(value)), [(f.name, told(getattr(value, f.name))) for f in fields(value)]]
     if isinstance(value, nn.Module):
-        return [(name, *told(_settings(module))) for name, module in value.named_modules()]
+        parts = [(name, *told(_settings(module))) for name, module in value.named_modules()]
+        return [parts, told(value.state_dict())] if within else parts
     if isinstance(value, Mapping):
         return [(str(name), told(part)) for name, part in value.items()]
     if isinstance(value, tuple | list):
         return [told(part) for part in value]
-    if isinstance(value, bool | int | float | str | bytes | None):
-        return repr(value)
-    return _name(value if hasattr(value, "__qualname__") else type(value))
+    if isinstance(value, set | frozenset):
+        return sorted(repr(told(part)) for part in value)
+    if isinstance(value, np.ndarray):
+        return told(torch.as_tensor(value))
+    if isinstance(value, type):
+        return told(_kind(value))
+    if isinstance(value, torch.Generator) or hasattr(value, "__qualname__"):
+        return _name(value if hasattr(value, "__qualname__") else type(value))
+    if hasattr(value, "__dict__"):
+        return [told(_kind(type(value))), told(vars(value))]
+    return repr(value)
 
 
 def _content(tensor: Tensor) -> list[Any]:
@@ -91,17 +103,30 @@ def _name(thing: Any) -> str:
     return f"{getattr(thing, '__module__', '')}.{thing.__qualname__}"
 
 
+def _kind(kind: type) -> list[Any]:
+    """Return the name of a class, and its functions if it is written in a notebook."""
+    written = () if _is_importable(kind) else vars(kind).values()
+    return [_name(kind), [each for each in written if isinstance(each, FunctionType)]]
+
+
 def _is_importable(thing: Any) -> bool:
     return thing.__module__ != "__main__" and "<" not in thing.__qualname__
 
 
 def _written(function: Any) -> list[Any]:
     """Return the code of a function and all values that it uses."""
+    owner = getattr(function, "__self__", None)
     function = getattr(function, "__func__", function)
-    names = {name: function.__globals__.get(name) for name in function.__code__.co_names}
+    names = {name: function.__globals__.get(name) for name in _names_in(function.__code__)}
     used = {k: v for k, v in sorted(names.items()) if not isinstance(v, ModuleType)}
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    return [function.__code__, function.__defaults__, function.__kwdefaults__, cells, used]
+    return [function.__code__, function.__defaults__, function.__kwdefaults__, cells, used, owner]
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """Return the names that a piece of code uses, also in functions inside it."""
+    inside = [_names_in(part) for part in code.co_consts if isinstance(part, CodeType)]
+    return set(code.co_names).union(*inside)
 
 
 def _settings(module: nn.Module) -> list[Any]:
@@ -111,7 +136,7 @@ def _settings(module: nn.Module) -> list[Any]:
     shapes = {name: tuple(value.shape) for name, value in state.items() if value is not None}
     own = {
         name: value
-        for name, value in _without(("training",), vars(module)).items()
-        if not isinstance(value, Tensor | torch.Generator | None)
+        for name, value in vars(module).items()
+        if name not in _TORCHS and not isinstance(value, Tensor | torch.Generator | None)
     }
-    return [_name(kind), kind.forward if not _is_importable(kind) else "", shapes, own]
+    return [_kind(kind), shapes, own]

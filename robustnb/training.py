@@ -123,11 +123,12 @@ def fit(
             "training set": fingerprint(train) if same_images else "",
             "validation set": fingerprint(validation),
             "network": fingerprint(model),
-            "loss": fingerprint(loss),
-            "score": fingerprint(score),
+            "loss": fingerprint((loss,)),
+            "score": fingerprint((score,)),
             "optimizer": fingerprint(optimizer_settings(optimizer, scheduler)),
             "scheduler": fingerprint(scheduler_settings(scheduler)),
             "batch size": str(batch_size),
+            "seed": str(run.generator.initial_seed()),
         }
         if checkpoint.exists():
             run.load(checkpoint)

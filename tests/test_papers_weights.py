@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from robustnb import reproduction
+from robustnb.data import load
 from robustnb.models import predict
 from robustnb.papers import weights
 from robustnb.papers.bang.weights import kept as kept_of_bang
@@ -46,7 +47,9 @@ def test_networks_come_back_as_they_were_trained(tmp_path: Path) -> None:
         assert network.facts.accuracy == pytest.approx(right, abs=0.03)
         assert network.facts.num_images == len(labels)
     named = {"random": kept["bayesian rho_init=-3"]}
-    assert "*random*: bayesian rho_init=-3 of Table 2 (" in weights.told(named)
+    assert "*random*: bayesian rho_init=-3 of Table 2 (" in weights.described(
+        named, load("mnist-5k")
+    )
 
 
 def test_what_is_missing_or_unknown_is_one_sentence(tmp_path: Path) -> None:

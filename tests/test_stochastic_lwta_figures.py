@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from drawn import axes_of
 from torch import nn
 from torch.nn import functional as F
 
@@ -35,11 +36,15 @@ def test_a_network_of_blocks_reads_them() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.67])
-def test_the_steepest_slope_of_a_mask_is_told(temperature: float) -> None:
-    values = torch.arange(-3, 3.1, 0.5, requires_grad=True)
+def test_the_slope_of_a_mask_is_drawn_where_it_is_steepest(temperature: float) -> None:
+    values = torch.tensor([-0.2, 0.5], dtype=torch.float64, requires_grad=True)
     torch.sigmoid((values + 0.2) / temperature).sum().backward()
-    steepest = f"at most {values.grad.max().item():.2g},"
-    assert steepest in mask_of_a_block(temperature).alt
+    steepest, beside = values.grad.tolist()
+    drawing = mask_of_a_block(temperature)
+    assert f"slope is {steepest:.2g} where the two are equal, and {beside:.2g} at" in drawing.alt
+    drawn, mean = axes_of(drawing)[1].lines
+    assert max(drawn.get_ydata()) == pytest.approx(steepest, rel=1e-3)
+    assert max(mean.get_ydata()) == pytest.approx(0.25)
 
 
 def blocks() -> nn.Sequential:

@@ -52,6 +52,8 @@ class RandomNoise(CheckedAttack):
     ) -> Tensor:
         network = _Replayed(model, self.eot_samples, images, generator)
         found = self._noisy(images, generator)
+        if self.restarts == 1:
+            return found
         with only_torch_draws():
             margins = network.margin(found, labels)
             for _ in range(self.restarts - 1):

@@ -61,12 +61,12 @@ class _InOwnType(nn.Module):
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        self.model = model
+        self.asked = model
         self.register_buffer("like", torch.empty(0, dtype=dtype))  # a buffer follows .double()
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model(images.to(self.like.dtype))
+        logits: Tensor = self.asked(images.to(self.like.dtype))
         return logits
 
 
@@ -98,7 +98,9 @@ def fools_in_8_bits(
     """
     check_images(images, labels)
     with noise_from(model, generator):
-        return predict(model, (255 * images).round() / 255).argmax(1) != labels
+        logits = predict(model, (255 * images).round() / 255)
+    check_labels(logits, labels)
+    return logits.argmax(1) != labels
 
 
 def per_image(values: Tensor, images: Tensor) -> Tensor:

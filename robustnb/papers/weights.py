@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from robustnb.data import Dataset
 from robustnb.devices import device
 from robustnb.files import whole
 from robustnb.models import copied
@@ -114,15 +115,18 @@ def _loaded(file: Any, facts: Facts, model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def told(networks: Mapping[str, Kept]) -> str:
-    """Say what each of some networks is, by the name that it has on a page."""
+def described(networks: Mapping[str, Kept], dataset: Dataset) -> str:
+    """Say what each of some networks is, by its name on a page that shows them this data set."""
     each = (
         f"*{name}*: {kept.facts.name} of Table {kept.facts.table} ({kept.facts.accuracy:.1%})"
         for name, kept in networks.items()
     )
     facts = next(iter(networks.values())).facts
+    seen = " The digits of this page are from MNIST's training images." * (
+        dataset.name == "mnist-5k"
+    )
     return (
         f"Networks of this book's tables, trained on {facts.dataset} at profile `{facts.profile}`, "
-        f"seed {facts.seed}; in brackets how many of {facts.num_images:,} test images they read "
-        f"rightly. {'; '.join(each)}."
+        f"seed {facts.seed}; in brackets the share of {facts.num_images:,} test images that they "
+        f"read rightly. {'; '.join(each)}.{seen}"
     )

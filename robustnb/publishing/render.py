@@ -89,9 +89,16 @@ def _complaint(log: str, missing: Sequence[str]) -> str:
     return f"Sphinx failed: {''.join(log.strip().splitlines()[-1:])}"
 
 
+def _executed(chapter: Chapter) -> Notebook:
+    """Return the executed notebook without the paths of this machine."""
+    notebook = read_notebook(chapter.executed)
+    del notebook["metadata"]["robustnb"]["folders"]
+    return notebook
+
+
 def _with_table(chapter: Chapter, table: str) -> Notebook:
     """Return the executed front page with the table of the chapters where it has the mark."""
-    notebook = read_notebook(chapter.executed)
+    notebook = _executed(chapter)
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = "".join(cell["source"]).replace(TABLE_MARK, table)
@@ -100,8 +107,7 @@ def _with_table(chapter: Chapter, table: str) -> Notebook:
 
 def _with_note(chapter: Chapter) -> Notebook:
     """Return the executed chapter with a note of how it came about under its title."""
-    notebook = read_notebook(chapter.executed)
-    del notebook["metadata"]["robustnb"]["folders"]  # paths of this machine, which a page has not
+    notebook = _executed(chapter)
     for cell in notebook["cells"]:
         title, _, rest = "".join(cell["source"]).partition("\n")
         if cell["cell_type"] == "markdown" and title.startswith("# "):

@@ -185,8 +185,9 @@ class AttackExplorer(StaticWidget):
 
     def _chosen(self, setting: Setting) -> tuple[Tensor, int]:
         """Return the chosen image (C, H, W) and its class."""
-        if setting.image < len(self.labels):
-            return self._images[setting.image], self.labels[setting.image]
+        if setting.image < len(self.labels) or not setting.drawing:
+            index = min(setting.image, len(self.labels) - 1)
+            return self._images[index], self.labels[index]
         drawn = read_picture(setting.drawing)
         first = next(iter(self._shown.values()))
         return drawn, int(self._answer(first, drawn, setting.seed + 1).argmax())

@@ -7,11 +7,12 @@ from typing import Any
 
 import traitlets
 
+from robustnb.checks import check_whole
 from robustnb.defenses.bayesian import ScaleMixturePrior
 from robustnb.widgets.pictures import stand_in
 from robustnb.widgets.plane_networks import DEFENCES, HALF, SETTINGS
 from robustnb.widgets.playground_still import STILL_STEPS, drawn, trained_still
-from robustnb.widgets.settings import check_choice, check_number
+from robustnb.widgets.settings import Number, Whole, as_python, check_choice, check_number
 from robustnb.widgets.static import StaticWidget
 
 SETS = ("moons", "circles", "XOR", "blobs", "own")
@@ -55,10 +56,10 @@ class Playground(StaticWidget):
     points = traitlets.Unicode().tag(sync=True)
     own = traitlets.Unicode().tag(sync=True)
     norm = traitlets.Unicode("linf").tag(sync=True)
-    eps = traitlets.Float(0.3).tag(sync=True)
-    seed = traitlets.Int(0).tag(sync=True)
-    step = traitlets.Int(0).tag(sync=True)
-    speed = traitlets.Int(1).tag(sync=True)
+    eps = Number(0.3).tag(sync=True)
+    seed = Whole(0).tag(sync=True)
+    step = Whole(0).tag(sync=True)
+    speed = Whole(1).tag(sync=True)
 
     def __init__(
         self,
@@ -69,9 +70,11 @@ class Playground(StaticWidget):
     ) -> None:
         if isinstance(defences, str) or len(defences) != 2:
             raise ValueError(f"defences is {defences!r}: it must name two, one for each network.")
-        numbers = {name: options.pop(name) for name in LIMITS if name in options}
+        numbers = {name: as_python(options.pop(name)) for name in LIMITS if name in options}
         for name, value in numbers.items():
             check_number(name, value, *LIMITS[name])
+            if name in ("num_points", "units"):
+                check_whole(1, **{name: value})
         settings = {**SETTINGS, "num_points": NUM_POINTS, **numbers}
         if 32 % settings["units"]:
             raise ValueError(f"units is {settings['units']}: it must divide the 32 neurons.")
@@ -123,7 +126,7 @@ def _own(points: Sequence[tuple[float, float, int]]) -> dict[str, str]:
                 f"points holds {point!r}: a point is (x, y, class) with x and y from -2 to 2 and a "
                 "class of 0 or 1."
             )
-    written = (f"{'ab'[label]}{round(100 * x)},{round(100 * y)}" for x, y, label in points)
+    written = (f"{'ab'[int(label)]}{round(100 * x)},{round(100 * y)}" for x, y, label in points)
     return {"points": "own", "own": "".join(written)}
 
 

@@ -13,20 +13,18 @@ def as_python(value: Any) -> Any:
     return value.item() if is_scalar else value
 
 
-class Number(traitlets.Float[float, Any]):
+class _Scalar(traitlets.TraitType[Any, Any]):
+    def validate(self, obj: Any, value: Any) -> Any:
+        """Return the number as Python's."""
+        return super().validate(obj, as_python(value))
+
+
+class Number(_Scalar, traitlets.Float[float, Any]):
     """A trait that takes a number of Python, numpy or torch."""
 
-    def validate(self, obj: Any, value: Any) -> Any:
-        """Return the number as Python's."""
-        return super().validate(obj, as_python(value))
 
-
-class Whole(traitlets.Int[int, Any]):
+class Whole(_Scalar, traitlets.Int[int, Any]):
     """A trait that takes a whole number of Python, numpy or torch."""
-
-    def validate(self, obj: Any, value: Any) -> Any:
-        """Return the number as Python's."""
-        return super().validate(obj, as_python(value))
 
 
 def check_number(name: str, value: float, low: float, high: float) -> None:

@@ -1,7 +1,5 @@
 """What the chapter alone draws: blocks on small digits, a block's mask, gradients that agree."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +11,7 @@ from robustnb.defenses.lwta import Mode, WinnerTakesAll, winners_by
 from robustnb.drawing import Drawing
 from robustnb.models import evaluating
 from robustnb.papers.stochastic_lwta.training import COLD, HOT, SPLITS
+from robustnb.plots.canvas import BLUE, VERMILION, WIDTH, add_legend, new_axes
 from robustnb.plots.lines import Series
 from robustnb.randomness import initial_weights, noise_from, seeded
 from robustnb.training import Split, fit
@@ -49,26 +48,27 @@ def mask_of_a_block(temperature: float) -> Drawing:
 
     One draw favours the first by 0.2; beside it is the mean over draws.
     """
-    values = torch.arange(-3, 3.1, 0.5)
+    near = temperature * torch.linspace(-10, 10, 81) - 0.2  # where a draw's mask goes up
+    values = torch.cat([torch.linspace(-3, 3, 121), near.clamp(-3, 3)]).sort().values
     drawn, mean = torch.sigmoid((values + 0.2) / temperature), torch.sigmoid(values)
-    slope = drawn * (1 - drawn) / temperature
-    lines = {
-        "mask, one draw": drawn,
-        "its slope": slope,
-        "mean mask": mean,
-        "slope of the mean": mean * (1 - mean),
-    }
-    found = plots.curves(
-        *("A block's mask", [f"{value:g}" for value in values.tolist()]),
-        {name: [(value, None) for value in line.tolist()] for name, line in lines.items()},
-        *("first value minus second", "mask, slope"),
-        unit="",
-    )
+    slope, gentle = drawn * (1 - drawn) / temperature, mean * (1 - mean)
+    figure, (above, below) = new_axes(2, size=(WIDTH, 4.6), sharex=True)
+    for lines, axes in (((drawn, mean), above), ((slope, gentle), below)):
+        for line, name, colour in zip(lines, ("one draw", "mean"), (VERMILION, BLUE), strict=True):
+            axes.plot(values, line, color=colour, label=name if axes is above else None)
+    above.set_ylabel("mask")
+    below.set(ylabel="slope", xlabel="first value minus second", yscale="log", ylim=(1e-3, 100))
+    add_legend(figure)
     alt = (
-        f"At the places drawn, a draw's slope is at most {slope.max().item():.2g}, "
-        "that of the mean mask 0.25."
+        f"A draw's slope is {slope.max().item():.2g} where the two are equal, and "
+        f"{_slope_at(0.5, temperature):.2g} at a difference of 0.5; the mean mask's at most 0.25."
     )
-    return replace(found, alt=alt)
+    return Drawing(figure, alt)
+
+
+def _slope_at(value: float, temperature: float) -> float:
+    mask = torch.sigmoid(torch.tensor((value + 0.2) / temperature, dtype=torch.float64))
+    return float(mask * (1 - mask) / temperature)
 
 
 def agreement(model: nn.Module, images: Tensor, labels: Tensor) -> Drawing:

@@ -1,0 +1,89 @@
+"""Fingerprints: equal for the same settings, different for any that are not."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustnb.fingerprint import fingerprint
+
+
+class Focal:
+    """A loss that is a plain object with a setting."""
+
+    def __init__(self, gamma: float) -> None:
+        self.gamma = gamma
+
+    def __call__(self, *_: object) -> float:
+        return self.gamma
+
+
+class Scaled(nn.Module):
+    """A network with a private setting."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self._factor, self.layer = factor, nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._factor * self.layer(x)
+
+
+def weighted(value: float) -> nn.Module:
+    return nn.CrossEntropyLoss(weight=torch.full((3,), value))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Focal,
+        lambda x: Focal(x).__call__,
+        lambda x: partial(print, x),
+        lambda x: lambda: [x for _ in "ab"],
+        np.float32,
+        lambda x: np.array([x]),
+        lambda x: torch.tensor([x]),
+        lambda x: {x, "a"},
+        lambda x: {"a": x},
+        lambda x: [weighted(x)],
+        Scaled,
+        lambda x: [torch.float32, torch.float64][int(x) - 1],
+    ],
+    ids=[
+        *"object method partial closure scalar array tensor set dict weights network dtype".split()
+    ],
+)
+def test_a_changed_setting_changes_it_and_an_equal_one_does_not(make: Callable[[Any], Any]) -> None:
+    assert fingerprint(make(1.0)) == fingerprint(make(1.0))
+    assert fingerprint(make(1.0)) != fingerprint(make(2.0))
+
+
+def test_the_weights_of_a_network_and_what_a_pass_leaves_do_not_count() -> None:
+    model = Scaled(1.0)
+    before = fingerprint(model)
+    assert fingerprint(Scaled(1.0)) == before
+    model(torch.ones(1, 2)).sum().backward()
+    model.eval()
+    assert fingerprint(model) == before
+
+
+def test_a_global_that_a_notebooks_function_uses_counts() -> None:
+    space: dict[str, Any] = {"__name__": "__main__", "factor": 1}
+    exec("def loss(x):\n    return [factor * part for part in x]", space)
+    before = fingerprint(space["loss"])
+    space["factor"] = 2
+    assert fingerprint(space["loss"]) != before
+
+
+def test_a_class_that_is_changed_in_a_notebook_counts() -> None:
+    def written(body: str) -> Any:
+        space: dict[str, Any] = {"__name__": "__main__"}
+        exec(f"class Loss:\n    def __call__(self, x):\n        return {body}", space)
+        return space["Loss"]()
+
+    assert fingerprint(written("x")) == fingerprint(written("x"))
+    assert fingerprint(written("x")) != fingerprint(written("2 * x"))
