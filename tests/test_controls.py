@@ -238,6 +238,7 @@ def test_copy_link_copies_this_widget_alone(open_page: Open) -> None:
         copied = page.evaluate("navigator.clipboard.readText()")
         assert copied.startswith("file:///")
         assert copied.endswith("#made.eps=0.3&made.digit=3&made.attack=b&made.image=0")
+        line(page).to_have_text("eps 0.3, digit 3, b, image 0.")  # again, after two seconds
 
 
 def test_a_locked_clipboard_shows_the_link(open_page: Open) -> None:

@@ -435,12 +435,21 @@ def test_what_a_module_throws_turns_a_test_red(visit: Visit, tmp_path: Path) -> 
 def test_the_address_holds_what_the_sliders_say(
     visit: Visit, page_file: Path, curves: Frames, digits: Frames
 ) -> None:
-    address = f"{page_file.as_uri()}#eps.eps=0.30&digit-eps.digit=8&digit-eps.eps=7"
-    with visit(address) as page:
+    address = f"{page_file.as_uri()}#eps.eps=0.3&digit-eps.digit=8&digit-eps.eps=0.1"
+    with visit(address) as page:  # 0.30 as the page writes it, and the nearest to 0.1
         assert described(page) == curves.descriptions[3]
         assert described(page, 1) == digits.descriptions[4]
+        expect(page.locator(".explorable-notice")).to_have_count(0)
         page.get_by_role("slider", name="eps", exact=True).press("End")
-        page.wait_for_url("**#eps.eps=0.30&digit-eps.digit=8&digit-eps.eps=0.5")
+        page.wait_for_url("**#eps.eps=0.3&digit-eps.digit=8&digit-eps.eps=0.5")
+
+
+def test_what_an_address_asks_in_vain_is_said(visit: Visit, page_file: Path) -> None:
+    address = f"{page_file.as_uri()}#digit-eps.digit=much&digit-eps.sigma=1&digit-eps.hide=copy"
+    with visit(address) as page:
+        expect(page.locator(".explorable-notice")).to_have_text(
+            "In the address, digit cannot be much; sigma is no setting here: digit, eps are."
+        )
 
 
 BLOB_MODULE = f"""

@@ -87,10 +87,21 @@ async function copyLink(frame) {
   const link = frame.model.link();
   try {
     await navigator.clipboard.writeText(link);
-    say(frame, "The link to this setting is copied.");
+    sayBriefly(frame, "The link to this setting is copied.");
   } catch {
     say(frame, `This setting's link: ${link}`); // the browser keeps the clipboard to itself
   }
+}
+
+const BRIEF = 2000; // milliseconds
+
+// Says something in the place of the text, which then comes back.
+function sayBriefly(frame, text) {
+  const before = frame.text.textContent;
+  say(frame, text);
+  setTimeout(() => {
+    if (frame.text.textContent === text) say(frame, before);
+  }, BRIEF);
 }
 
 // --- Controls

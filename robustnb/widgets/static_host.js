@@ -93,12 +93,21 @@ function readAddress(name) {
 }
 
 // A key stands for a trait, or for one place in it; `values` say how its positions are written.
-function traitValue(text, { trait, index, values }, model) {
+function traitValue(text, place, model) {
+  const { trait, index, values } = place;
   const whole = model.get(trait);
-  const present = index === undefined ? whole : whole[index];
-  const value = values ? values.indexOf(text) : likeTheOld(text, present);
+  const present = valueAt(place, model);
+  const value = values ? positionOf(text, values) : likeTheOld(text, present);
   if (values && value < 0) return whole;
   return index === undefined ? value : whole.map((old, place) => (place === index ? value : old));
+}
+
+// The position of a value as it is written, or of the nearest number: 0.2 finds 0.20. Else -1.
+function positionOf(text, values) {
+  if (values.includes(text)) return values.indexOf(text);
+  const distances = values.map((value) => Math.abs(Number(value) - Number(text)));
+  if (text.trim() === "" || distances.some(Number.isNaN)) return -1;
+  return distances.indexOf(Math.min(...distances));
 }
 
 function likeTheOld(text, present) {
@@ -108,9 +117,9 @@ function likeTheOld(text, present) {
   return text.trim() !== "" && Number.isFinite(number) ? number : present;
 }
 
-function writtenValue({ trait, index, values }, model) {
-  const whole = model.get(trait);
-  const value = index === undefined ? whole : whole[index];
+function writtenValue(place, model) {
+  const { values } = place;
+  const value = valueAt(place, model);
   return values ? values[value] : String(value);
 }
 
@@ -121,6 +130,26 @@ function applyAddress(name, address, model) {
     if (key in given) model.set(place.trait, traitValue(given[key], place, model));
   }
   return Object.keys(given).length > 0;
+}
+
+// What the address says of a widget that has no such setting, or not with this value.
+function misunderstood(name, address, model) {
+  const places = new Map(address);
+  return Object.entries(readAddress(name)).flatMap(([key, text]) => {
+    if (key === "hide") return [];
+    if (!places.has(key)) return [`${key} is no setting here: ${[...places.keys()].join(", ")} are`];
+    const { values } = places.get(key);
+    const isNumber = typeof valueAt(places.get(key), model) === "number";
+    const isWrong = values
+      ? positionOf(text, values) < 0
+      : isNumber && !Number.isFinite(Number(text || NaN));
+    return isWrong ? [`${key} cannot be ${text}`] : [];
+  });
+}
+
+function valueAt({ trait, index }, model) {
+  const whole = model.get(trait);
+  return index === undefined ? whole : whole[index];
 }
 
 function ownEntries(name, address, model) {
@@ -209,6 +238,12 @@ export async function mount(widget) {
   }
 }
 
+function notice(text) {
+  const line = document.createElement("p");
+  Object.assign(line, { className: "explorable-notice", role: "status", textContent: text });
+  return line;
+}
+
 async function render(widget, el) {
   const script = widget.querySelector(":scope > script[type='application/json']");
   const { state, sources, blobs, address } = JSON.parse(script.textContent);
@@ -218,6 +253,8 @@ async function render(widget, el) {
   const isLinked = applyAddress(name, address, model);
   keepAddress(name, address, model, el);
   el.replaceChildren();
+  const faults = misunderstood(name, address, model);
   await module.render({ model, el });
+  if (faults.length > 0) el.append(notice(`In the address, ${faults.join("; ")}.`));
   if (isLinked && entryOwner(addressEntries()[0]) === name && scrollY === 0) el.scrollIntoView();
 }
