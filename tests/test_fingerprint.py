@@ -54,7 +54,18 @@ def weighted(value: float) -> nn.Module:
         lambda x: [torch.float32, torch.float64][int(x) - 1],
     ],
     ids=[
-        *"object method partial closure scalar array tensor set dict weights network dtype".split()
+        "object",
+        "method",
+        "partial",
+        "closure",
+        "scalar",
+        "array",
+        "tensor",
+        "set",
+        "dict",
+        "weights",
+        "network",
+        "dtype",
     ],
 )
 def test_a_changed_setting_changes_it_and_an_equal_one_does_not(make: Callable[[Any], Any]) -> None:

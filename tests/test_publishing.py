@@ -181,7 +181,7 @@ def test_one_failing_chapter_stops_the_others(tiny: Path, monkeypatch: pytest.Mo
 BUILDING = """\
 import functools, pathlib, signal, sys
 from robustnb.cli import main
-# A shell lets what it starts in the background ignore Ctrl-C, and so the tests, and what they start.
+# A shell lets what it starts in the background ignore Ctrl-C: the tests, and what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from robustnb.publishing import build
 build.build = functools.partial(build.build, root=pathlib.Path(sys.argv[1]))
