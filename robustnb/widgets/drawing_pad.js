@@ -2,9 +2,9 @@
 
 import { button, drawImage, element, panel } from "./controls.js";
 
-const SIDE = 28;
+const MNIST_SIDE = 28;
 const INK_SIDE = 20; // as long as the longer side of what is written in MNIST
-const FAINT = 0.1; // less than this is paper
+const PAPER = 0.1; // less ink than this is none
 const PAD_SIDE = 280;
 const STROKE = 22; // as wide as MNIST's strokes are
 
@@ -12,7 +12,7 @@ const STROKE = 22; // as wide as MNIST's strokes are
 
 // What is written, scaled to fit 20x20 and put so that its centre of mass is in the middle.
 // `ink` has width * height values between 0 and 1. Returns null where nothing is written.
-export function likeMnist(ink, width, height) {
+function likeMnist(ink, width, height) {
   const box = inkBox(ink, width, height);
   if (!box) return null;
   const scale = INK_SIDE / Math.max(box.width, box.height);
@@ -20,11 +20,11 @@ export function likeMnist(ink, width, height) {
   const rows = Math.max(1, Math.round(box.height * scale));
   const small = areaMeans(ink, width, box, columns, rows);
   const [x, y] = massCentre(small, columns, rows);
-  const left = insideOf(Math.round((SIDE - 1) / 2 - x), SIDE - columns);
-  const top = insideOf(Math.round((SIDE - 1) / 2 - y), SIDE - rows);
-  const pixels = new Float32Array(SIDE * SIDE);
+  const left = insideOf(Math.round((MNIST_SIDE - 1) / 2 - x), MNIST_SIDE - columns);
+  const top = insideOf(Math.round((MNIST_SIDE - 1) / 2 - y), MNIST_SIDE - rows);
+  const pixels = new Float32Array(MNIST_SIDE * MNIST_SIDE);
   for (let row = 0; row < rows; row++) {
-    const place = (top + row) * SIDE + left;
+    const place = (top + row) * MNIST_SIDE + left;
     pixels.set(small.subarray(row * columns, (row + 1) * columns), place);
   }
   return pixels;
@@ -38,7 +38,7 @@ function inkBox(ink, width, height) {
   let [left, top, right, bottom] = [width, height, -1, -1];
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      if (ink[y * width + x] < FAINT) continue;
+      if (ink[y * width + x] < PAPER) continue;
       left = Math.min(left, x);
       right = Math.max(right, x);
       top = Math.min(top, y);
@@ -101,7 +101,7 @@ export function writtenPicture(pixels) {
 }
 
 // Returns null for a text that is no picture of this size.
-export function readPicture(text, size = SIDE * SIDE) {
+export function readPicture(text, size = MNIST_SIDE * MNIST_SIDE) {
   if (!/^[1-9a-z]+$/.test(text)) return null;
   const shades = text.replace(/[g-z]/g, (run) => "0".repeat(parseInt(run, 36) - 15));
   if (shades.length !== size) return null;
@@ -158,7 +158,7 @@ export function drawingPad(frame, first, draw) {
 
 function paint(context, pixels) {
   const small = element("canvas");
-  drawImage(small, pixels, [1, SIDE, SIDE]);
+  drawImage(small, pixels, [1, MNIST_SIDE, MNIST_SIDE]);
   context.drawImage(small, 0, 0, PAD_SIDE, PAD_SIDE);
 }
 
