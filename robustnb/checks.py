@@ -214,7 +214,7 @@ def _range(logits: Tensor) -> tuple[float, float]:
 
 def _warn_of_probabilities(model: nn.Module, logits: Tensor) -> None:
     rounding = torch.finfo(logits.dtype).eps * logits.shape[1]
-    asked = getattr(model, "asked", model)  # a network of half floats is wrapped at each call
+    asked = getattr(model, "in_own_type", model)  # one of half floats is wrapped at each call
     if asked in _warned or (logits.sum(1) - 1).abs().max() > max(SUMS, rounding):
         return
     _warned.add(asked)

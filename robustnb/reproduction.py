@@ -9,10 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import robustnb.papers
-from robustnb.papers.weights import Facts, write
 from robustnb.results import (
     BOOK,
     PROFILES,
@@ -27,6 +26,9 @@ from robustnb.results import (
     write_rows,
 )
 from robustnb.verdicts import OPEN, Claim, Verdict, most_decided
+
+if TYPE_CHECKING:
+    from robustnb.papers.weights import Facts
 
 
 def reproducible(folder: Path = BOOK) -> list[str]:
@@ -72,12 +74,14 @@ def reproduce(
 
 def keep_weights(
     paper: str, profile: str = "paper", seed: int = 0, folder: Path = BOOK
-) -> list[Facts]:
+) -> "list[Facts]":
     """Keep with the book the networks of a paper that its pages show; return what is kept.
 
     Networks that are trained already are read from the disk. Raises ValueError for what is not
     known, and for a paper whose pages show none.
     """
+    from robustnb.papers.weights import write  # here, as it takes torch a second to load
+
     protocol = _protocol(paper, profile, folder)
     if find_spec(f"{robustnb.papers.__name__}.{_package(paper)}.weights") is None:
         raise ValueError(f"{paper} has no networks to keep: its pages show none of its tables.")

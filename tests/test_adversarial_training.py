@@ -125,7 +125,9 @@ def test_one_seed_gives_the_same_bits_also_after_an_interruption(index: int, tmp
     assert same(whole, train(index, 4))
     assert not same(whole, train(index, 4, seed=4))
     train(index, 2, checkpoint=tmp_path / "run")
-    assert same(whole, train(index, 4, seed=9, checkpoint=tmp_path / "run"))
+    assert same(whole, train(index, 4, checkpoint=tmp_path / "run"))
+    with pytest.raises(ValueError, match="is of a training with a different seed"):
+        train(index, 4, seed=9, checkpoint=tmp_path / "run")
 
 
 def test_each_attack_comes_as_often_as_its_share() -> None:

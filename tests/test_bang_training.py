@@ -33,16 +33,19 @@ def test_every_image_is_seen_once_before_any_is_seen_again() -> None:
     assert len(set(order[14:].tolist())) == 3
 
 
+SIZES: list[int] = []
+
+
+def counted(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    SIZES.append(len(images))
+    return F.cross_entropy(model(images), labels)
+
+
 def test_a_network_takes_exactly_so_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = []
-
-    def counted(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        sizes.append(len(images))
-        return F.cross_entropy(model(images), labels)
-
+    SIZES.clear()
     monkeypatch.setattr(training, "cross_entropy", counted)
     found = training.train(TRAINING, 1.0, 0.0, False, 0)
-    assert sizes == 10 * [32]
+    assert SIZES == 10 * [32]
     assert [row["iteration"] for row in found.history] == [4, 8, 10]
     assert found.seconds == sum(row["seconds"] for row in found.history)
     assert list(found.weights) == [4, 10]

@@ -106,13 +106,13 @@ def test_search_works_without_a_server(built_book: Path, visit: Visit) -> None:
 def test_the_front_page_leads_to_the_book(built_book: Path, visit: Visit) -> None:
     with visit(built_book / "index.html") as page:
         page.wait_for_url(f"**/{PAGES[0]}")
-        for name in CHAPTERS:
+        for name in CHAPTERS[1:]:
             row = page.get_by_role("row").filter(has=page.locator(f"a[href='{name}.html']"))
             expect(row).to_contain_text("images")
             expect(row).to_contain_text("smoke")
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("name", CHAPTERS[1:])  # the first is the start page
 def test_a_chapter_says_how_it_was_computed(built_book: Path, name: str) -> None:
     page = BeautifulSoup((built_book / f"book/{name}.html").read_text(), "html.parser")
     record = read_notebook(built_book.parent / f"chapters/{name}.ipynb")["metadata"]["robustnb"]

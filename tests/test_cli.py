@@ -164,7 +164,7 @@ def test_results_count_the_published_cells(run: Run) -> None:
     ("arguments", "sentence"),
     [
         (["book", "--profile", "big"], "Unknown profile 'big': use one of smoke, laptop, paper."),
-        (["book", "--chapter", "x"], "Unknown chapter 'x': use one of adversarial_examples, "),
+        (["book", "--chapter", "x"], "Unknown chapter 'x': use one of intro, ten_minutes, "),
         (["serve", "--profile", "big"], "Unknown profile 'big': use one of smoke, laptop, paper."),
         (["reproduce", "x"], "Unknown paper 'x': use one of bayesian-weight-sampling"),
         (
@@ -177,7 +177,7 @@ def test_results_count_the_published_cells(run: Run) -> None:
         ),
         (["reproduce", "bang", "--seeds", "0"], "seeds is 0: it must be at least 1."),
         (["data", "mnits"], "did you mean 'mnist'?"),
-        (["data", ""], "'' names no data: accepted are digits, shapes, mnist, "),
+        (["data", ""], "'' names no data: accepted are mnist-5k, digits, shapes, mnist, "),
         (["data", "digits", "--size", "8"], "digits has a size of its own"),
     ],
 )

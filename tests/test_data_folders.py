@@ -322,7 +322,9 @@ def test_a_way_up_from_behind_a_link_is_the_system_s(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", 5, None])
 def test_what_is_no_name_is_refused(name: object) -> None:
-    assert failure(name).startswith(f"{name!r} names no data: accepted are digits, shapes, mnist,")
+    assert failure(name).startswith(
+        f"{name!r} names no data: accepted are mnist-5k, digits, shapes, mnist,"
+    )
 
 
 def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Attacks that use no gradient of the network they are aimed at: noise, random search, transfer."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -52,9 +53,8 @@ class RandomNoise(CheckedAttack):
     ) -> Tensor:
         network = _Replayed(model, self.eot_samples, images, generator)
         found = self._noisy(images, generator)
-        if self.restarts == 1:
-            return found
-        with only_torch_draws():
+        # One draw repeats nothing.
+        with only_torch_draws() if self.restarts > 1 else nullcontext():
             margins = network.margin(found, labels)
             for _ in range(self.restarts - 1):
                 tried = self._noisy(images, generator)

@@ -61,12 +61,12 @@ class _InOwnType(nn.Module):
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        self.asked = model
+        self.in_own_type = model
         self.register_buffer("like", torch.empty(0, dtype=dtype))  # a buffer follows .double()
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.asked(images.to(self.like.dtype))
+        logits: Tensor = self.in_own_type(images.to(self.like.dtype))
         return logits
 
 
