@@ -14,9 +14,8 @@ def as_python(value: Any) -> Any:
 
 
 class _Scalar(traitlets.TraitType[Any, Any]):
-    def validate(self, obj: Any, value: Any) -> Any:
-        """Return the number as Python's."""
-        return super().validate(obj, as_python(value))
+    def _validate(self, obj: Any, value: Any) -> Any:
+        return super()._validate(obj, as_python(value))
 
 
 class Number(_Scalar, traitlets.Float[float, Any]):
