@@ -16,9 +16,11 @@ from robustnb.attacks.common import (
     l2_norm,
     per_image,
 )
-from robustnb.attacks.gradient import averaged_margin, project
+from robustnb.attacks.gradient import project
+from robustnb.attacks.replayed import Replayed
 from robustnb.checks import check_one_of, check_whole
-from robustnb.randomness import draw_seed, noise_from, only_torch_draws, seeded, stochastic_layers
+from robustnb.metrics import margin
+from robustnb.randomness import only_torch_draws
 
 # Of 10,000 queries, those after which squares cover half as much of the image as before.
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
@@ -51,14 +53,14 @@ class RandomNoise(CheckedAttack):
         labels: Tensor,
         generator: torch.Generator | None,
     ) -> Tensor:
-        network = _Replayed(model, self.eot_samples, images, generator)
+        network = Replayed(model, self.eot_samples, images.device, generator)
         found = self._noisy(images, generator)
         # One draw repeats nothing.
         with only_torch_draws() if self.restarts > 1 else nullcontext():
-            margins = network.margin(found, labels)
+            margins = margin(network.logits(found), labels)
             for _ in range(self.restarts - 1):
                 tried = self._noisy(images, generator)
-                reached = network.margin(tried, labels)
+                reached = margin(network.logits(tried), labels)
                 better = reached > margins
                 found[better], margins[better] = tried[better], reached[better]
         return found
@@ -108,22 +110,22 @@ class Square(CheckedAttack):
     ) -> Tensor:
         if images.dim() != 4:
             raise ValueError(f"images have shape {tuple(images.shape)}: Square takes (N, C, H, W).")
-        network = _Replayed(model, self.eot_samples, images, generator)
+        network = Replayed(model, self.eot_samples, images.device, generator)
         with only_torch_draws():
-            best, margins = images.clone(), network.margin(images, labels)
+            best, margins = images.clone(), margin(network.logits(images), labels)
         active = self._in_play(margins, network)
         for query in range(self.queries):
             if not len(active):
                 break
             tried = self._change(best[active], images[active], query, generator)
-            reached = network.margin(tried, labels[active])
+            reached = margin(network.logits(tried), labels[active])
             # The search begins at the stripes, whether or not they raise the margin.
             better = (reached > margins[active]) | (query == 0)
             best[active[better]], margins[active[better]] = tried[better], reached[better]
             active = self._in_play(margins, network)
         return best
 
-    def _in_play(self, margins: Tensor, network: "_Replayed") -> Tensor:
+    def _in_play(self, margins: Tensor, network: Replayed) -> Tensor:
         searched = torch.ones_like(margins) if network.stochastic else ~(margins > 0)
         return searched.nonzero().squeeze(1)
 
@@ -166,28 +168,6 @@ class Transfer:
     ) -> Tensor:
         """Return what `attack` finds on `source`; `model` is not used."""
         return self.attack(self.source, images, labels, generator)
-
-
-class _Replayed:
-    """A network that gets the same noise at each call, and whether it draws any."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        eot_samples: int,
-        images: Tensor,
-        generator: torch.Generator | None,
-    ) -> None:
-        self.model, self.eot_samples = model, eot_samples
-        self.seed = draw_seed(images.device, generator)
-        self.stochastic = bool(stochastic_layers(model))
-
-    def margin(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the margin (N,) of the mean logits."""
-        with noise_from(self.model, seeded(self.seed, images.device)) as noise:
-            margins = averaged_margin(self.model, images, labels, self.eot_samples)
-        self.stochastic |= noise.drawn_globally
-        return margins
 
 
 def _signs(shape: tuple[int, ...], images: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -154,9 +154,13 @@ def averaged_loss_and_gradient(
 
 def averaged_margin(model: nn.Module, images: Tensor, labels: Tensor, eot_samples: int) -> Tensor:
     """Return the margin (N,) of the mean logits over `eot_samples` passes, without gradients."""
+    return margin(averaged_logits(model, images, eot_samples), labels)
+
+
+def averaged_logits(model: nn.Module, images: Tensor, eot_samples: int) -> Tensor:
+    """Return the mean logits (N, classes) over `eot_samples` passes, without gradients."""
     with torch.no_grad():
-        logits = torch.stack([logits_of(model, images) for _ in range(eot_samples)]).mean(0)
-    return margin(logits, labels)
+        return torch.stack([logits_of(model, images) for _ in range(eot_samples)]).mean(0)
 
 
 def project(images: Tensor, centres: Tensor, eps: float, norm: Norm) -> Tensor:

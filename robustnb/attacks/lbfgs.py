@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from robustnb.attacks.common import CheckedAttack, l2_norm, per_image, runner_up
 from robustnb.attacks.gradient import averaged_loss_and_gradient
-from robustnb.checks import NotFinite, check_positive, check_whole, logits_of
-from robustnb.randomness import draw_seed, noise_from, only_torch_draws, seeded
+from robustnb.attacks.replayed import Replayed
+from robustnb.checks import NotFinite, check_positive, check_whole
+from robustnb.randomness import only_torch_draws
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -52,49 +53,26 @@ class LBFGS(CheckedAttack):
         labels: Tensor,
         generator: torch.Generator | None,
     ) -> Tensor:
-        network = _Replayed(model, self.eot_samples, images, generator)
+        network = Replayed(model, self.eot_samples, images.device, generator)
         with only_torch_draws():
             logits = network.logits(images)
         targets = runner_up(logits, labels)
         search = _Search(images, logits.argmax(1) != labels, self.c)
         for _ in range(self.searches):
-            objective = partial(network.penalised_loss, targets, images, search.c)
+            objective = partial(penalised_loss, network, targets, images, search.c)
             found = minimise_in_box(objective, images, self.steps)
             search.learn(found, network.logits(found).argmax(1) != labels)
         return search.best
 
 
-class _Replayed:
-    """The mean of `eot_samples` passes through a network, with the same noise at each call."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        eot_samples: int,
-        images: Tensor,
-        generator: torch.Generator | None,
-    ) -> None:
-        self.model, self.eot_samples = model, eot_samples
-        self.seed = draw_seed(images.device, generator)
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Return the mean logits (N, classes), without gradients."""
-        with torch.no_grad(), noise_from(self.model, seeded(self.seed, images.device)):
-            return torch.stack(
-                [logits_of(self.model, images) for _ in range(self.eot_samples)]
-            ).mean(0)
-
-    def penalised_loss(
-        self, targets: Tensor, centres: Tensor, c: Tensor, images: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return c |r| + cross-entropy (N,) and its gradient in the images."""
-        with noise_from(self.model, seeded(self.seed, images.device)):
-            values, gradients = averaged_loss_and_gradient(
-                self.model, images, targets, "cross-entropy", self.eot_samples
-            )
-        distances = l2_norm(images - centres)
-        slopes = torch.where(distances > 0, c / distances, 0.0)  # |r| has a kink at r = 0
-        return values + c * distances, gradients + per_image(slopes, images) * (images - centres)
+def penalised_loss(
+    network: Replayed, targets: Tensor, centres: Tensor, c: Tensor, images: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return c |r| + cross-entropy (N,) and its gradient in the images."""
+    values, gradients = network.loss_and_gradient(images, targets)
+    distances = l2_norm(images - centres)
+    slopes = torch.where(distances > 0, c / distances, 0.0)  # |r| has a kink at r = 0
+    return values + c * distances, gradients + per_image(slopes, images) * (images - centres)
 
 
 class _Search:
