@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
 
 # Schedulers move these, so that they say how far a run is and not what it is.
 # What torch keeps in every module, beside its settings.
 _TORCHS = {"training", *vars(nn.Module())}
-_MOVED = ("params", "lr", "momentum", "betas", "last_epoch", "T_cur", "T_i")
+_MOVED = ("params", "lr", "last_epoch", "T_cur", "T_i")
+_CYCLED = (*_MOVED, "momentum", "betas")  # those whose cycles take the momentum along
 
 
 def fingerprint(*values: object) -> str:
@@ -35,6 +36,8 @@ def fingerprint(*values: object) -> str:
 def optimizer_settings(optimizer: Optimizer, scheduler: LRScheduler | None) -> list[Any]:
     """Return the type and the settings of an optimizer, but for what a scheduler moves."""
     moved = ("params",) if scheduler is None else _MOVED
+    if isinstance(scheduler, CyclicLR | OneCycleLR):
+        moved = _CYCLED
     groups = [
         ([tuple(weights.shape) for weights in group["params"]], _without(moved, group))
         for group in optimizer.param_groups
@@ -133,10 +136,21 @@ def _settings(module: nn.Module) -> list[Any]:
     """Return what a module is and does, without its weights and what a pass leaves in it."""
     kind = type(module)
     state = {**module._parameters, **module._buffers}
-    shapes = {name: tuple(value.shape) for name, value in state.items() if value is not None}
+    shapes = {
+        name: (tuple(value.shape), value.requires_grad)
+        for name, value in state.items()
+        if value is not None
+    }
+    unsaved = {name: module._buffers[name] for name in sorted(module._non_persistent_buffers_set)}
     own = {
         name: value
         for name, value in vars(module).items()
-        if name not in _TORCHS and not isinstance(value, Tensor | torch.Generator | None)
+        if name not in _TORCHS and not _is_passing(value)
     }
-    return [_kind(kind), shapes, own]
+    return [_kind(kind), shapes, unsaved, own]
+
+
+def _is_passing(value: Any) -> bool:
+    """Tell what a pass may leave in a module: generators, None, and results with a graph."""
+    has_graph = isinstance(value, Tensor) and not value.is_leaf
+    return has_graph or isinstance(value, torch.Generator | None)

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from robustnb.checks import check_network, logits_of
+from robustnb.checks import NotFinite, check_network, logits_of
 
 Layer = Callable[[int, int], nn.Module]
 
@@ -86,7 +86,7 @@ def logits_and_slope(
     """Return the logits (N, classes), their `score`, and the input gradient of its sum.
 
     Gradients of the network's parameters are neither computed nor touched. Raises ValueError for a
-    network whose logits have no gradient in its images.
+    network whose logits have no gradient in its images, and NotFinite where it is NaN.
     """
     with torch.inference_mode(False), torch.enable_grad():
         inputs = (images.clone() if images.is_inference() else images).detach().requires_grad_()
@@ -98,6 +98,12 @@ def logits_and_slope(
         raise ValueError(
             "the network's logits have no gradient in its images, as after no_grad, detach or "
             "NumPy inside it: only attacks without gradients work on it, such as Square."
+        )
+    wrong = gradient.isnan().flatten(1).any(1)
+    if wrong.any():
+        raise NotFinite(
+            f"the gradient of the logits is NaN for {wrong.sum()} of {len(wrong)} images, "
+            "as that of a root or a norm is at 0: no attack along it means anything."
         )
     return logits.detach(), scores.detach(), gradient
 

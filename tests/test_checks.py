@@ -11,6 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustnb.attacks.carlini_wagner import CarliniWagner
+from robustnb.attacks.common import Attack
+from robustnb.attacks.gradient import FGSM, PGD
+from robustnb.attacks.minimal import MinimumNorm
 from robustnb.checks import (
     NotFinite,
     check_at_least,
@@ -204,3 +208,17 @@ def test_probabilities_are_warned_of_once_with_their_numbers() -> None:
             lambda x: torch.zeros(2, 2),
         ):
             logits_of(Answers(answer), IMAGES[:2])
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [FGSM(0.1), PGD(0.1, 0.02, 3), PGD(1.0, 0.2, 3, norm="l2"), MinimumNorm(), CarliniWagner()],
+    ids=str,
+)
+def test_a_gradient_that_is_nan_is_no_robustness(attack: Attack) -> None:
+    def rooted(images: Tensor) -> Tensor:
+        return three(images) + torch.sqrt(0 * images).flatten(1).sum(1, keepdim=True)
+
+    assert predict(Answers(rooted), IMAGES).isfinite().all()
+    with pytest.raises(NotFinite, match=r"the gradient of the logits is NaN for \d of \d images"):
+        attack(Answers(rooted), IMAGES, LABELS, None)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustnb.fingerprint import fingerprint
+from robustnb.fingerprint import fingerprint, optimizer_settings
 
 
 class Focal:
@@ -71,6 +71,37 @@ def weighted(value: float) -> nn.Module:
 def test_a_changed_setting_changes_it_and_an_equal_one_does_not(make: Callable[[Any], Any]) -> None:
     assert fingerprint(make(1.0)) == fingerprint(make(1.0))
     assert fingerprint(make(1.0)) != fingerprint(make(2.0))
+
+
+class Shifted(nn.Module):
+    """A network with a constant that is not saved, or a plain tensor."""
+
+    def __init__(self, value: float, name: str) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        if name == "buffer":
+            self.register_buffer("shift", torch.tensor(value), persistent=False)
+        elif name == "plain":
+            self.shift = torch.tensor(value)
+        else:
+            self.layer.weight.requires_grad_(value > 1)
+
+
+@pytest.mark.parametrize("name", ["buffer", "plain", "frozen"])
+def test_constants_that_are_not_saved_and_frozen_layers_count(name: str) -> None:
+    assert fingerprint(Shifted(1.0, name)) == fingerprint(Shifted(1.0, name))
+    assert fingerprint(Shifted(1.0, name)) != fingerprint(Shifted(2.0, name))
+
+
+def test_only_a_schedule_that_moves_the_momentum_leaves_it_out() -> None:
+    def settings(momentum: float, schedule: Any) -> str:
+        optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), 0.1, momentum)
+        return fingerprint(optimizer_settings(optimizer, schedule(optimizer)))
+
+    stepped = partial(torch.optim.lr_scheduler.StepLR, step_size=5)
+    cycle = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.1, total_steps=9)
+    assert settings(0.9, stepped) != settings(0.5, stepped)
+    assert settings(0.9, cycle) == settings(0.5, cycle)
 
 
 def test_the_weights_of_a_network_and_what_a_pass_leaves_do_not_count() -> None:

@@ -52,6 +52,17 @@ def test_networks_come_back_as_they_were_trained(tmp_path: Path) -> None:
     )
 
 
+def test_a_damaged_file_and_another_papers_are_one_sentence(tmp_path: Path) -> None:
+    written = weights.path_of("noise-optimization").read_bytes()
+    other = weights.path_of("bang").read_bytes()
+    place = weights.path_of("noise-optimization", tmp_path)
+    place.parent.mkdir()
+    for damaged in (written[:-60_000] + bytes(60_000), written[:1000], b"", b"{}", other):
+        place.write_bytes(damaged)
+        with pytest.raises(ValueError, match="is damaged, or does not hold the networks of noise-"):
+            kept_of_noise(tmp_path)
+
+
 def test_what_is_missing_or_unknown_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"bang.safetensors is missing"):
         weights.read("bang", lambda _: nn.Identity(), tmp_path)

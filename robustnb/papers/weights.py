@@ -4,15 +4,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from robustnb.data import Dataset
 from robustnb.devices import device
 from robustnb.files import whole
+from robustnb.fingerprint import fingerprint
 from robustnb.models import copied
 from robustnb.papers.images import Images, loaded
 from robustnb.papers.judging import passes, single_draws
@@ -85,7 +85,10 @@ def write(
             )
         )
     with whole(path_of(paper, folder)) as part:
-        save_file(tensors, part, {"networks": json.dumps([asdict(each) for each in facts])})
+        about = json.dumps([asdict(each) for each in facts])
+        save_file(
+            tensors, part, {"networks": about, "digest": fingerprint(sorted(tensors.items()))}
+        )
     return facts
 
 
@@ -99,19 +102,32 @@ def _accuracy(model: nn.Module, images: Images) -> tuple[float, int]:
 def read(paper: str, untrained: Callable[[str], nn.Module], folder: Path = BOOK) -> dict[str, Kept]:
     """Return the networks that the book keeps of a paper, by their names in its tables.
 
-    `untrained(name)` builds a network of the same layers. Raises ValueError if there is no file.
+    `untrained(name)` builds a network of the same layers. Raises ValueError if there is no file, or
+    another one than was written.
     """
     path = path_of(paper, folder)
     if not path.is_file():
         raise ValueError(f"{path} is missing: it holds the networks that the book keeps.")
-    with safe_open(path, framework="pt") as file:
-        facts = [Facts(**each) for each in json.loads(file.metadata()["networks"])]
-        return {each.name: Kept(_loaded(file, each, untrained(each.name)), each) for each in facts}
+    try:
+        tensors = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata()
+        if about["digest"] != fingerprint(sorted(tensors.items())):
+            raise ValueError("its tensors are others than when it was written")
+        facts = [Facts(**each) for each in json.loads(about["networks"])]
+        return {
+            each.name: Kept(_loaded(tensors, each, untrained(each.name)), each) for each in facts
+        }
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} is damaged, or does not hold the networks of {paper}: "
+            f"robustnb weights {paper} writes it anew."
+        ) from error
 
 
-def _loaded(file: Any, facts: Facts, model: nn.Module) -> nn.Module:
+def _loaded(tensors: Mapping[str, Tensor], facts: Facts, model: nn.Module) -> nn.Module:
     names = model.state_dict()
-    model.load_state_dict({key: file.get_tensor(f"{facts.name}/{key}").float() for key in names})
+    model.load_state_dict({key: tensors[f"{facts.name}/{key}"].float() for key in names})
     return model.eval()
 
 

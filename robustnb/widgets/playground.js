@@ -323,12 +323,14 @@ function render({ model, el }) {
   }
 
   function play() {
+    if (run.session.labels.length === 0) return;
     if (run.session.step >= MOST_STEPS) {
       begin(run.state);
       goTo(0);
     }
     run.frame = requestAnimationFrame(tick);
     playButton.textContent = "Pause";
+    say(frame, "Training: above each plane stands what is right now. Pause for a sentence.");
   }
 
   function pause() {
@@ -365,7 +367,9 @@ function render({ model, el }) {
   ownControls(frame, views.map(({ canvas }) => canvas));
   seedButton(frame, "New seed");
   const toggle = () => (run.frame ? pause() : play());
-  const step = () => jumpTo(Math.min(MOST_STEPS, run.session.step + 1));
+  const step = () => {
+    if (run.session.labels.length > 0) jumpTo(Math.min(MOST_STEPS, run.session.step + 1));
+  };
   const playButton = button(frame, { name: "play", label: "Play", press: toggle });
   const stepButton = button(frame, { name: "step", label: "Step", press: step });
   const resetButton = button(frame, { name: "reset", label: "Reset", press: () => jumpTo(0) });
