@@ -35,7 +35,7 @@ def fingerprint(*values: object) -> str:
 
 def optimizer_settings(optimizer: Optimizer, scheduler: LRScheduler | None) -> list[Any]:
     """Return the type and the settings of an optimizer, but for what a scheduler moves."""
-    moved = ("params",) if scheduler is None else _MOVED
+    moved: tuple[str, ...] = ("params",) if scheduler is None else _MOVED
     if isinstance(scheduler, CyclicLR | OneCycleLR):
         moved = _CYCLED
     groups = [
