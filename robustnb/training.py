@@ -119,17 +119,8 @@ def fit(
     run = Run(model, optimizer, generator or torch.Generator().manual_seed(0), scheduler)
     if checkpoint is not None:
         checkpoint = Path(checkpoint).expanduser()
-        run.parts = {
-            "training set": fingerprint(train) if same_images else "",
-            "validation set": fingerprint(validation),
-            "network": fingerprint(model),
-            "loss": fingerprint((loss,)),
-            "score": fingerprint((score,)),
-            "optimizer": fingerprint(optimizer_settings(optimizer, scheduler)),
-            "scheduler": fingerprint(scheduler_settings(scheduler)),
-            "batch size": str(batch_size),
-            "seed": str(run.generator.initial_seed()),
-        }
+        images = train if same_images else None
+        run.parts = _parts(run, images, validation, loss, score, batch_size)
         if checkpoint.exists():
             run.load(checkpoint)
     bar = tqdm(total=epochs, initial=len(run.history), desc=description, disable=not progress)
@@ -150,6 +141,24 @@ def fit(
         model.load_state_dict(run.best_weights)
     model.eval()
     return run.history
+
+
+def _parts(
+    run: Run, train: Split | None, validation: Split, loss: Loss, score: Score, batch_size: int
+) -> dict[str, str]:
+    """Return what makes a run what it is, so that a checkpoint of another one is recognised."""
+    return {
+        "training set": fingerprint(train),
+        "validation set": fingerprint(validation),
+        "network": fingerprint(run.model),
+        # In a tuple, since the weights of a network inside a loss count.
+        "loss": fingerprint((loss,)),
+        "score": fingerprint((score,)),
+        "optimizer": fingerprint(optimizer_settings(run.optimizer, run.scheduler)),
+        "scheduler": fingerprint(scheduler_settings(run.scheduler)),
+        "batch size": str(batch_size),
+        "seed": str(run.generator.initial_seed()),
+    }
 
 
 @contextmanager
