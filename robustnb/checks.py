@@ -5,7 +5,7 @@ import operator
 import warnings
 from collections.abc import Iterable
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,8 @@ TWO_CLASSES = (
     "there must be logits of two classes or more, as torch.cat([0 * z, z], 1) are for the z (N, 1) "
     "of a sigmoid."
 )
-_warned: WeakSet[nn.Module] = WeakSet()
+# The kinds of fault of which it was warned, by network.
+_warned: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 
 
 class NotFinite(ValueError):
@@ -143,6 +144,23 @@ def check_network(model: nn.Module) -> None:
         raise ValueError(f"the network is a {type(model).__name__}: it must be a torch.nn.Module.")
 
 
+def warn_once(model: nn.Module, kind: str, message: str) -> None:
+    """Warn of a network, once for each kind of fault."""
+    if not was_warned(model, kind):
+        _warned.setdefault(_asked(model), set()).add(kind)
+        warnings.warn(message, stacklevel=3)
+
+
+def was_warned(model: nn.Module, kind: str) -> bool:
+    """Tell whether a warning of this kind was given for a network."""
+    return kind in _warned.get(_asked(model), ())
+
+
+def _asked(model: nn.Module) -> nn.Module:
+    asked: nn.Module = getattr(model, "in_own_type", model)  # half floats are wrapped at each call
+    return asked
+
+
 def _check_tensor(name: str, value: Any) -> None:
     if not isinstance(value, Tensor):
         raise ValueError(
@@ -213,14 +231,13 @@ def _range(logits: Tensor) -> tuple[float, float]:
 
 
 def _warn_of_probabilities(model: nn.Module, logits: Tensor) -> None:
-    rounding = torch.finfo(logits.dtype).eps * logits.shape[1]
-    asked = getattr(model, "in_own_type", model)  # one of half floats is wrapped at each call
-    if asked in _warned or (logits.sum(1) - 1).abs().max() > max(SUMS, rounding):
+    kind, rounding = "probabilities", torch.finfo(logits.dtype).eps * logits.shape[1]
+    if was_warned(model, kind) or (logits.sum(1) - 1).abs().max() > max(SUMS, rounding):
         return
-    _warned.add(asked)
-    warnings.warn(
+    warn_once(
+        model,
+        kind,
         f"The network's outputs for {len(logits)} images are all from {logits.min():.3g} to "
         f"{logits.max():.3g} and sum to 1: they look like probabilities. It must return logits; "
         "leave the softmax out, or attacks stall where it saturates.",
-        stacklevel=3,
     )

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
 
+from robustnb.random_sources import GENERATORS, TORCHS
+
 # Schedulers move these, so that they say how far a run is and not what it is.
-# What torch keeps in every module, beside its settings.
-_TORCHS = {"training", *vars(nn.Module())}
 _MOVED = ("params", "lr", "last_epoch", "T_cur", "T_i")
 _CYCLED = (*_MOVED, "momentum", "betas")  # those whose cycles take the momentum along
 
@@ -89,7 +89,7 @@ def _told(value: Any, within: tuple[int, ...]) -> Any:
         return told(torch.as_tensor(value))
     if isinstance(value, type):
         return told(_kind(value))
-    if isinstance(value, torch.Generator) or hasattr(value, "__qualname__"):
+    if isinstance(value, GENERATORS) or hasattr(value, "__qualname__"):
         return _name(value if hasattr(value, "__qualname__") else type(value))
     if hasattr(value, "__dict__"):
         return [told(_kind(type(value))), told(vars(value))]
@@ -145,7 +145,7 @@ def _settings(module: nn.Module) -> list[Any]:
     own = {
         name: value
         for name, value in vars(module).items()
-        if name not in _TORCHS and not _is_passing(value)
+        if name not in TORCHS and not _is_passing(value)
     }
     return [_kind(kind), shapes, unsaved, own]
 
@@ -153,4 +153,4 @@ def _settings(module: nn.Module) -> list[Any]:
 def _is_passing(value: Any) -> bool:
     """Tell what a pass may leave in a module: generators, None, and results with a graph."""
     has_graph = isinstance(value, Tensor) and not value.is_leaf
-    return has_graph or isinstance(value, torch.Generator | None)
+    return has_graph or value is None or isinstance(value, GENERATORS)

@@ -22,6 +22,7 @@ from robustnb.checks import check_labels, check_one_of, check_whole, logits_of
 from robustnb.fingerprint import fingerprint, optimizer_settings, scheduler_settings
 from robustnb.metrics import accuracy
 from robustnb.models import evaluating, predict
+from robustnb.random_sources import random_sources, seeded_sources
 from robustnb.randomness import noise_from, seeded
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -164,8 +165,11 @@ def _parts(
 @contextmanager
 def _own_draws(run: Run) -> Iterator[None]:
     """Seed layers that take no generator, such as nn.Dropout, so that a resumed run is the same."""
-    with torch.random.fork_rng():
-        torch.manual_seed(run.generator.initial_seed() + len(run.history))
+    seed = run.generator.initial_seed() + len(run.history)
+    sources = random_sources(run.model, run.generator.device)
+    others = [source for source in sources if source.owner is not run.generator]
+    with torch.random.fork_rng(), seeded_sources(others, seed):
+        torch.manual_seed(seed)
         yield
 
 

@@ -1,6 +1,8 @@
 """Black-box attacks: budgets always, corners known exactly, defences that hide gradients."""
 
 import copy
+import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -307,14 +309,43 @@ def test_square_is_as_strong_whichever_generator_a_network_draws_from(trained, k
     assert left[1] == pytest.approx(left[0], abs=0.06)
 
 
-@pytest.mark.parametrize("attack", [Square(0.1, 5), RandomNoise(0.1, restarts=2)])
-def test_noise_that_cannot_be_repeated_is_refused(attack) -> None:
-    class FromNumPy(nn.Module):
-        def forward(self, images: Tensor) -> Tensor:
-            return images + float(np.random.rand())  # noqa: NPY002
+class DrawingNumPy(nn.Module):
+    """Add the noise of `Drawing`, drawn from NumPy: a generator of its own, or the global one."""
 
-    with pytest.raises(ValueError, match="draws from Python's or NumPy's global random numbers"):
-        attack(nn.Sequential(FromNumPy(), network()), *batch())
+    def __init__(self, rng: Any) -> None:
+        super().__init__()
+        self.rng = rng
+
+    def forward(self, images: Tensor) -> Tensor:
+        rng = np.random if self.rng is None else self.rng
+        return images + 0.05 * torch.from_numpy(rng.standard_normal(images.shape)).float()
+
+
+@pytest.mark.parametrize("rng", [np.random.default_rng(1), np.random.RandomState(1), None])
+def test_square_is_as_strong_where_the_noise_is_drawn_from_numpy(trained, rng) -> None:
+    model, images, labels = trained
+    left = []
+    for noise in (Drawing("noise", handed_in=True), DrawingNumPy(rng)):
+        defended = nn.Sequential(noise, model)
+        found = Square(0.1, queries=300)(defended, images, labels, seeded(0))
+        answers = torch.stack([predict(defended, found) for _ in range(30)])
+        left.append(accuracy(answers, labels))
+    assert left[1] == pytest.approx(left[0], abs=0.06)
+
+
+@pytest.mark.parametrize("attack", [Square(0.1, 5), RandomNoise(0.1, restarts=2)])
+def test_noise_that_cannot_be_found_is_told_once(attack) -> None:
+    hidden = np.random.default_rng(0)
+
+    class Hidden(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images + hidden.standard_normal()
+
+    model = nn.Sequential(Hidden(), network())
+    with pytest.warns(UserWarning, match="asked twice with the same noise"):
+        attack(model, *batch())
+    with warnings.catch_warnings(action="error"):
+        attack(model, *batch())
 
 
 def test_images_that_are_wrong_already_are_left_alone(trained) -> None:

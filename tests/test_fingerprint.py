@@ -1,5 +1,6 @@
 """Fingerprints: equal for the same settings, different for any that are not."""
 
+import random
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -111,6 +112,13 @@ def test_the_weights_of_a_network_and_what_a_pass_leaves_do_not_count() -> None:
     model(torch.ones(1, 2)).sum().backward()
     model.eval()
     assert fingerprint(model) == before
+
+
+@pytest.mark.parametrize("rng", [np.random.default_rng, np.random.RandomState, random.Random])
+def test_how_far_a_generator_of_a_network_is_does_not_count(rng: Callable[[int], Any]) -> None:
+    one, other = Scaled(1.0), Scaled(1.0)
+    one.rng, other.rng = rng(0), rng(1)
+    assert fingerprint(one) == fingerprint(other)
 
 
 def test_a_global_that_a_notebooks_function_uses_counts() -> None:

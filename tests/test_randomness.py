@@ -2,15 +2,17 @@
 
 import random
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustnb.models import predict
-from robustnb.randomness import noise_from, only_torch_draws, seeded
+from robustnb.randomness import noise_from, seeded
 
 IMAGES = torch.zeros(6, 1, 2, 2)
 
@@ -72,14 +74,14 @@ def test_the_generator_moves_only_where_something_drew_globally() -> None:
     generator = seeded(0)
     with noise_from(Global(), generator) as noise:
         drawn = torch.rand(3, generator=generator)
-    assert not noise.drawn_globally
+    assert not noise.any
     assert torch.equal(drawn, torch.rand(3, generator=seeded(0)))
     assert torch.equal(generator.get_state(), state_after(3))
     first, second = answers(generator), answers(generator)
     assert not torch.equal(first, second)
     with noise_from(Global(), generator) as noise:
         predict(Global(), IMAGES)
-    assert noise.drawn_globally
+    assert noise.any
 
 
 def state_after(draws: int) -> Tensor:
@@ -104,9 +106,78 @@ def test_the_global_generator_may_be_handed_in() -> None:
     assert torch.equal(answers(torch.default_generator), first)
 
 
-@pytest.mark.parametrize("draw", [random.random, np.random.random])
-def test_draws_of_python_and_numpy_cannot_be_repeated(draw) -> None:
-    with pytest.raises(ValueError, match="Python's or NumPy's"), only_torch_draws():
-        draw()
-    with only_torch_draws():
-        torch.rand(1)
+class Held(nn.Module):
+    """A network that draws from a generator of its own, or from NumPy's or Python's global one."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.rng: Any = {
+            "torch": seeded,
+            "numpy": np.random.default_rng,
+            "mersenne": lambda seed: np.random.Generator(np.random.MT19937(seed)),
+            "legacy": np.random.RandomState,
+            "python": random.Random,
+            "in a list": lambda seed: [{"rng": random.Random(seed)}],
+        }.get(kind, str)(3)
+        self.kind = kind
+
+    def draw(self) -> float:
+        match self.kind:
+            case "torch":
+                return torch.randn((), generator=self.rng).item()
+            case "numpy's":
+                return np.random.standard_normal()  # noqa: NPY002
+            case "python's":
+                return random.gauss()
+            case "python":
+                return self.rng.gauss()
+            case "in a list":
+                return self.rng[0]["rng"].gauss()
+            case _:
+                return float(self.rng.standard_normal())
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1) + self.draw()
+
+
+KINDS = ["torch", "numpy", "mersenne", "legacy", "python", "in a list", "numpy's", "python's"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_generators_that_a_network_keeps_are_seeded_and_given_back(kind: str) -> None:
+    model, untouched = nn.Sequential(Held(kind)), Held(kind)
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    expected = [untouched.draw() for _ in range(3)]
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    drawn = [model[0].draw()]  # a legacy generator and Python's keep a second number for later
+
+    def answers_of(seed: int) -> Tensor:
+        with noise_from(model, seeded(seed)) as noise:
+            two = torch.cat([predict(model, IMAGES) for _ in range(2)])
+        assert noise.any
+        return two
+
+    first, again, other = answers_of(5), answers_of(5), answers_of(6)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(*first.split(6))
+    assert [*drawn, model[0].draw(), model[0].draw()] == expected
+
+
+def test_the_numbers_of_a_networks_own_generator_are_of_its_kind() -> None:
+    model = Held("numpy")
+    with noise_from(model, seeded(0)):
+        drawn = np.array([model.draw() for _ in range(5000)])
+    assert stats.kstest(drawn, "norm").pvalue > 1e-3
+
+
+def test_generators_that_share_a_state_and_one_without_are_no_trouble() -> None:
+    model, bits = nn.Module(), np.random.PCG64(3)
+    model.one, model.other = np.random.Generator(bits), np.random.Generator(bits)
+    model.system = random.SystemRandom()
+    expected = np.random.default_rng(3).random()
+    with noise_from(model, seeded(0)):
+        model.one.random()
+    assert model.other.random() == expected

@@ -1,7 +1,6 @@
 """Attacks that use no gradient of the network they are aimed at: noise, random search, transfer."""
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +19,6 @@ from robustnb.attacks.gradient import project
 from robustnb.attacks.replayed import Replayed
 from robustnb.checks import check_one_of, check_whole
 from robustnb.metrics import margin
-from robustnb.randomness import only_torch_draws
 
 # Of 10,000 queries, those after which squares cover half as much of the image as before.
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
@@ -55,14 +53,14 @@ class RandomNoise(CheckedAttack):
     ) -> Tensor:
         network = Replayed(model, self.eot_samples, images.device, generator)
         found = self._noisy(images, generator)
-        # One draw repeats nothing.
-        with only_torch_draws() if self.restarts > 1 else nullcontext():
-            margins = margin(network.logits(found), labels)
-            for _ in range(self.restarts - 1):
-                tried = self._noisy(images, generator)
-                reached = margin(network.logits(tried), labels)
-                better = reached > margins
-                found[better], margins[better] = tried[better], reached[better]
+        if self.restarts > 1:  # one draw repeats nothing
+            network.warn_unless_repeated(images)
+        margins = margin(network.logits(found), labels)
+        for _ in range(self.restarts - 1):
+            tried = self._noisy(images, generator)
+            reached = margin(network.logits(tried), labels)
+            better = reached > margins
+            found[better], margins[better] = tried[better], reached[better]
         return found
 
     def _noisy(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -111,8 +109,8 @@ class Square(CheckedAttack):
         if images.dim() != 4:
             raise ValueError(f"images have shape {tuple(images.shape)}: Square takes (N, C, H, W).")
         network = Replayed(model, self.eot_samples, images.device, generator)
-        with only_torch_draws():
-            best, margins = images.clone(), margin(network.logits(images), labels)
+        network.warn_unless_repeated(images)
+        best, margins = images.clone(), margin(network.logits(images), labels)
         active = self._in_play(margins, network)
         for query in range(self.queries):
             if not len(active):

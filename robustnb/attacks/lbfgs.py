@@ -12,7 +12,6 @@ from robustnb.attacks.common import CheckedAttack, l2_norm, per_image, runner_up
 from robustnb.attacks.gradient import averaged_loss_and_gradient
 from robustnb.attacks.replayed import Replayed
 from robustnb.checks import NotFinite, check_positive, check_whole
-from robustnb.randomness import only_torch_draws
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -54,8 +53,8 @@ class LBFGS(CheckedAttack):
         generator: torch.Generator | None,
     ) -> Tensor:
         network = Replayed(model, self.eot_samples, images.device, generator)
-        with only_torch_draws():
-            logits = network.logits(images)
+        network.warn_unless_repeated(images)
+        logits = network.logits(images)
         targets = runner_up(logits, labels)
         search = _Search(images, logits.argmax(1) != labels, self.c)
         for _ in range(self.searches):

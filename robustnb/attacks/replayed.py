@@ -7,7 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from robustnb.attacks.gradient import averaged_logits, averaged_loss_and_gradient
+from robustnb.checks import warn_once
 from robustnb.randomness import draw_seed, noise_from, seeded, stochastic_layers
+
+FEW = 64  # images on which noise shows that is not repeated
+ROUNDING = 1e-4  # of the size of all logits: a GPU may add in another order
 
 
 class Replayed:
@@ -27,6 +31,22 @@ class Replayed:
         self.seed = draw_seed(device, generator)
         self.stochastic = bool(stochastic_layers(model))
 
+    def warn_unless_repeated(self, images: Tensor) -> None:
+        """Warn, once for each network, if it answers the same images in two ways."""
+        one, other = (self.logits(images[:FEW]) for _ in range(2))
+        apart = (one - other).abs().nan_to_num(0)  # where both are minus infinity
+        if not (apart > ROUNDING * one[one.isfinite()].norm()).any():
+            return
+        self.stochastic = True
+        warn_once(
+            self.model,
+            "noise",
+            f"The network answers {len(one)} images, asked twice with the same noise, by logits "
+            f"that differ by up to {apart.max():.2g}: it draws from a generator that "
+            "cannot be found, or counts its passes. The attack takes luck for progress; let the "
+            "network draw from torch's global generator, or keep its own as an attribute.",
+        )
+
     def logits(self, images: Tensor) -> Tensor:
         """Return the mean logits (N, classes), without gradients."""
         with self._noise():
@@ -41,6 +61,6 @@ class Replayed:
 
     @contextmanager
     def _noise(self) -> Iterator[None]:
-        with noise_from(self.model, seeded(self.seed, self.device)) as noise:
+        with noise_from(self.model, seeded(self.seed, self.device)) as drawn:
             yield
-        self.stochastic |= noise.drawn_globally
+        self.stochastic |= drawn.any
