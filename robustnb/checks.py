@@ -27,8 +27,10 @@ class NotFinite(ValueError):
 
 
 def check_finite(**settings: float) -> None:
-    """Raise ValueError, which names the setting, if one is NaN or infinite."""
+    """Raise ValueError, which names the setting, if one is no number, NaN or infinite."""
     for name, value in settings.items():
+        if not hasattr(value, "__float__"):
+            raise ValueError(f"{name} is {value!r}: it must be a number.")
         if not math.isfinite(value):
             raise ValueError(f"{name} is {value}: it must be a finite number.")
 

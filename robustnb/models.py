@@ -1,6 +1,7 @@
 """Networks of the book. They take images in [0, 1] and return logits."""
 
 import copy
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from robustnb.checks import NotFinite, check_network, logits_of
+from robustnb.checks import NotFinite, check_network, logits_of, warn_once
 
 Layer = Callable[[int, int], nn.Module]
 
@@ -99,13 +100,30 @@ def logits_and_slope(
             "the network's logits have no gradient in its images, as after no_grad, detach or "
             "NumPy inside it: only attacks without gradients work on it, such as Square."
         )
-    wrong = gradient.isnan().flatten(1).any(1)
-    if wrong.any():
+    _check_gradient(model, gradient)
+    return logits.detach(), scores.detach(), gradient
+
+
+def _check_gradient(model: nn.Module, gradient: Tensor) -> None:
+    """Raise NotFinite where a gradient (N, ...) is NaN; warn once if all of several are 0."""
+    if not gradient.numel():
+        return
+    low, high = torch.stack(gradient.aminmax()).tolist()  # NaN if one is
+    if math.isnan(low):
+        wrong = gradient.isnan().flatten(1).any(1)
         raise NotFinite(
             f"the gradient of the logits is NaN for {wrong.sum()} of {len(wrong)} images, "
             "as that of a root or a norm is at 0: no attack along it means anything."
         )
-    return logits.detach(), scores.detach(), gradient
+    # A single image may well be one where softmax saturates.
+    if low == high == 0 and len(gradient) > 1:
+        warn_once(
+            model,
+            "gradient",
+            f"The gradient is exactly 0 for all {len(gradient)} images, as after torch.round or "
+            "where softmax saturates: attacks along it change nothing, and the network only looks "
+            'robust. Try loss="margin", or an attack without gradients, such as Square.',
+        )
 
 
 def _followed(model: nn.Module, inputs: Tensor) -> Tensor:

@@ -44,11 +44,15 @@ def random_sources(model: nn.Module, device: torch.device) -> list[Source]:
     return list({id(source.owner): source for source in sources if source}.values())
 
 
+def states_from(sources: Sequence[Source], seed: int) -> list[Any]:
+    """Return the state that `seed` makes of each source."""
+    return [source.started(seed) for source in sources]
+
+
 @contextmanager
-def seeded_sources(sources: Sequence[Source], seed: int) -> Iterator[Drawn]:
-    """Let sources start from `seed` in the block, and give them their own states back."""
+def seeded_sources(sources: Sequence[Source], begun: Sequence[Any]) -> Iterator[Drawn]:
+    """Let sources start from the states `begun` in the block, and give them their own back."""
     drawn, kept = Drawn(), [source.read() for source in sources]
-    begun = [source.started(seed) for source in sources]
     _write(sources, begun)
     try:
         yield drawn

@@ -3,14 +3,14 @@
 import hashlib
 import operator
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
 from robustnb.checks import check_whole
-from robustnb.random_sources import Drawn, random_sources, seeded_sources
+from robustnb.random_sources import Drawn, random_sources, seeded_sources, states_from
 
 
 def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -44,32 +44,54 @@ def noise_from(model: nn.Module, generator: torch.Generator | None) -> Iterator[
     None the layers keep the generators that they have; a layer that has none draws from torch's
     global one.
     """
-    layers = stochastic_layers(model)
+    with _handed_in(stochastic_layers(model), generator):
+        if generator is None:
+            yield Drawn()
+            return
+        noise = SameNoise(model, generator)
+        with noise.sources_repeated() as drawn:
+            yield drawn
+        if drawn.any:
+            draw_seed(generator.device, generator)
+
+
+class SameNoise:
+    """Let a network draw the same again and again, as in `noise_from(model, generator)`.
+
+    `generator` itself stays where it is. Layers and generators are looked for once.
+    """
+
+    def __init__(self, model: nn.Module, generator: torch.Generator) -> None:
+        self.layers, self.begun = stochastic_layers(model), generator.get_state()
+        self.device = generator.device
+        found = random_sources(model, generator.device)
+        self.sources = [source for source in found if source.owner is not generator]
+        self.states = states_from(self.sources, _hashed(generator))
+
+    @contextmanager
+    def __call__(self) -> Iterator[Drawn]:
+        """Let the layers, and all that takes no generator, draw the same inside the block."""
+        generator = torch.Generator(self.device)
+        generator.set_state(self.begun)
+        with _handed_in(self.layers, generator), self.sources_repeated() as drawn:
+            yield drawn
+
+    def sources_repeated(self) -> AbstractContextManager[Drawn]:
+        """Let what takes no generator draw the same inside the block."""
+        return seeded_sources(self.sources, self.states)
+
+
+@contextmanager
+def _handed_in(layers: list[Any], generator: torch.Generator | None) -> Iterator[None]:
     before = [layer.generator for layer in layers]
     if generator is not None:
         for layer in layers:
             layer.generator = generator
     try:
-        with nullcontext(Drawn()) if generator is None else _seeded(model, generator) as drawn:
-            yield drawn
+        yield
     finally:
         for layer, previous in zip(layers, before, strict=True):
             layer.generator = previous
-
-
-@contextmanager
-def _seeded(model: nn.Module, generator: torch.Generator) -> Iterator[Drawn]:
-    """Seed the random sources of `model` by the state of `generator`, itself not among them.
-
-    Seeding draws nothing from `generator`. If the block drew from them, its end draws one number,
-    so that the next block draws others.
-    """
-    sources = random_sources(model, generator.device)
-    others = [source for source in sources if source.owner is not generator]
-    with seeded_sources(others, _hashed(generator)) as drawn:
-        yield drawn
-    if drawn.any:
-        draw_seed(generator.device, generator)
 
 
 def _hashed(generator: torch.Generator) -> int:

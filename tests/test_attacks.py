@@ -4,6 +4,7 @@ And what all attacks do alike: any network, any layout and type of images, or on
 """
 
 import copy
+import warnings
 from functools import partial
 
 import foolbox
@@ -55,6 +56,33 @@ def attacks(eps: float) -> list:
         PGD(eps, alpha=eps / 2, steps=4, random_start=False, norm="l2"),
         PGD(eps, alpha=eps / 2, steps=4, restarts=2, norm="l2", eot_samples=2),
     ]
+
+
+class Rounded(nn.Module):
+    """Round images to whole numbers, which has the gradient 0."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.round()
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_a_gradient_that_is_0_for_all_images_is_told_once(index: int) -> None:
+    model = nn.Sequential(Rounded(), network(PLAIN))
+    with pytest.warns(UserWarning, match="exactly 0 for all 40 images"):
+        attacks(0.1)[index](model, *batch())
+    with warnings.catch_warnings(action="error"):
+        attacks(0.1)[index](model, *batch())
+
+
+def test_a_gradient_that_is_0_for_some_images_is_not_told() -> None:
+    def gated(images: Tensor) -> Tensor:
+        return images * (torch.arange(len(images)) > 20).view(-1, 1, 1, 1)
+
+    model = network(PLAIN)
+    model.register_forward_pre_hook(lambda _, given: (gated(given[0]),))
+    with warnings.catch_warnings(action="error"):
+        found = FGSM(0.1)(model, *batch())
+    assert torch.equal(found[:20], batch()[0][:20])
 
 
 @settings(max_examples=15, deadline=None)
@@ -254,6 +282,9 @@ def test_no_images_are_attacked() -> None:
     ("call", "named"),
     [
         (lambda: FGSM(-0.1), "eps is -0.1"),
+        (lambda: FGSM(None), "eps is None: it must be a number"),
+        (lambda: PGD("8", 0.1, 10), "eps is '8': it must be a number"),
+        (lambda: PGD(0.1, [1], 10), r"alpha is \[1\]: it must be a number"),
         (lambda: FGSM(float("nan")), "eps is nan"),
         (lambda: FGSM(0.1)(network(PLAIN), torch.full((2, 3, 2, 2), torch.nan), ZEROS), "from nan"),
         (lambda: FGSM(0.1)(network(PLAIN), torch.rand(2, 3, 2, 2), ZEROS - 100), "label is -100"),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from robustnb.attacks.gradient import averaged_logits, averaged_loss_and_gradient
 from robustnb.checks import warn_once
-from robustnb.randomness import draw_seed, noise_from, seeded, stochastic_layers
+from robustnb.randomness import SameNoise, draw_seed, seeded, stochastic_layers
 
 FEW = 64  # images on which noise shows that is not repeated
 ROUNDING = 1e-4  # of the size of all logits: a GPU may add in another order
@@ -27,8 +27,8 @@ class Replayed:
         device: torch.device,
         generator: torch.Generator | None,
     ) -> None:
-        self.model, self.eot_samples, self.device = model, eot_samples, device
-        self.seed = draw_seed(device, generator)
+        self.model, self.eot_samples = model, eot_samples
+        self.noise = SameNoise(model, seeded(draw_seed(device, generator), device))
         self.stochastic = bool(stochastic_layers(model))
 
     def warn_unless_repeated(self, images: Tensor) -> None:
@@ -61,6 +61,6 @@ class Replayed:
 
     @contextmanager
     def _noise(self) -> Iterator[None]:
-        with noise_from(self.model, seeded(self.seed, self.device)) as drawn:
+        with self.noise() as drawn:
             yield
         self.stochastic |= drawn.any
