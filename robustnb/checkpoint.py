@@ -59,10 +59,7 @@ class Run:
         moments, rest = _split(self.optimizer.state_dict())
         tensors = _prefix("model.", self.model.state_dict()) | _prefix("best.", self.best_weights)
         tensors |= _prefix("optimizer.", moments) | {"generator": self.generator.get_state()}
-        # A dict, such as MultiStepLR's milestones, never changes, and JSON would turn its keys into
-        # text.
-        state = self.scheduler.state_dict() if self.scheduler is not None else {}
-        schedule = {name: value for name, value in state.items() if not isinstance(value, dict)}
+        schedule = _changing(self.scheduler.state_dict()) if self.scheduler is not None else {}
         metadata = {
             "history": json.dumps(self.history),
             "optimizer": json.dumps(rest),
@@ -106,6 +103,17 @@ class Run:
         self.generator.set_state(tensors["generator"])
         self.history = json.loads(metadata["history"])
         self.best_score = max(row["validation_accuracy"] for row in self.history)
+
+
+def _changing(schedule: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of a scheduler, and of those in it, without dicts.
+
+    They never change, as MultiStepLR's milestones, and JSON would turn their keys into text.
+    """
+    state = {name: value for name, value in schedule.items() if not isinstance(value, dict)}
+    if "_schedulers" in state:
+        state["_schedulers"] = [_changing(inner) for inner in state["_schedulers"]]
+    return state
 
 
 def _split(state: dict[str, Any]) -> tuple[Tensors, dict[str, Any]]:

@@ -36,7 +36,7 @@ def fingerprint(*values: object) -> str:
 def optimizer_settings(optimizer: Optimizer, scheduler: LRScheduler | None) -> list[Any]:
     """Return the type and the settings of an optimizer, but for what a scheduler moves."""
     moved: tuple[str, ...] = ("params",) if scheduler is None else _MOVED
-    if isinstance(scheduler, CyclicLR | OneCycleLR):
+    if any(isinstance(each, CyclicLR | OneCycleLR) for each in _with_inner(scheduler)):
         moved = _CYCLED
     groups = [
         ([tuple(weights.shape) for weights in group["params"]], _without(moved, group))
@@ -50,7 +50,15 @@ def scheduler_settings(scheduler: LRScheduler | None) -> list[Any]:
     if scheduler is None:
         return []
     functions = getattr(scheduler, "lr_lambdas", ())  # which the state leaves out
-    return [type(scheduler), functions, _without(_MOVED, scheduler.state_dict())]
+    told = [type(scheduler), functions, _without(_MOVED, scheduler.state_dict())]
+    inner = [scheduler_settings(each) for each in getattr(scheduler, "_schedulers", ())]
+    return [*told, inner, getattr(scheduler, "_milestones", ())] if inner else told
+
+
+def _with_inner(scheduler: LRScheduler | None) -> list[LRScheduler | None]:
+    """Return a scheduler and those that SequentialLR and ChainedScheduler hold."""
+    held = getattr(scheduler, "_schedulers", ())
+    return [scheduler, *(each for inner in held for each in _with_inner(inner))]
 
 
 def _without(names: tuple[str, ...], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +155,14 @@ def _settings(module: nn.Module) -> list[Any]:
         for name, value in vars(module).items()
         if name not in TORCHS and not _is_passing(value)
     }
-    return [_kind(kind), shapes, unsaved, own]
+    settings = [_kind(kind), shapes, unsaved, own]
+    return [*settings, hooks] if (hooks := _hooks(module)) else settings
+
+
+def _hooks(module: nn.Module) -> list[Any]:
+    """Return the functions that a pass calls before and after a module."""
+    found = (getattr(module, name) for name in ("_forward_pre_hooks", "_forward_hooks"))
+    return [hook for hooks in found for hook in hooks.values()]
 
 
 def _is_passing(value: Any) -> bool:

@@ -22,7 +22,7 @@ from robustnb.checks import check_labels, check_one_of, check_whole, logits_of
 from robustnb.fingerprint import fingerprint, optimizer_settings, scheduler_settings
 from robustnb.metrics import accuracy
 from robustnb.models import evaluating, predict
-from robustnb.random_sources import random_sources, seeded_sources
+from robustnb.random_sources import random_sources, seeded_sources, states_from
 from robustnb.randomness import noise_from, seeded
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -124,6 +124,7 @@ def fit(
         run.parts = _parts(run, images, validation, loss, score, batch_size)
         if checkpoint.exists():
             run.load(checkpoint)
+            _check_not_beyond(run, epochs, checkpoint)
     bar = tqdm(total=epochs, initial=len(run.history), desc=description, disable=not progress)
     with bar, noise_from(model, run.generator):
         while not _finished(run.history, epochs, patience):
@@ -168,7 +169,7 @@ def _own_draws(run: Run) -> Iterator[None]:
     seed = run.generator.initial_seed() + len(run.history)
     sources = random_sources(run.model, run.generator.device)
     others = [source for source in sources if source.owner is not run.generator]
-    with torch.random.fork_rng(), seeded_sources(others, seed):
+    with torch.random.fork_rng(), seeded_sources(others, states_from(others, seed)):
         torch.manual_seed(seed)
         yield
 
@@ -210,6 +211,14 @@ def _finished(history: History, epochs: int, patience: int | None) -> bool:
     if len(scores) >= epochs or not scores:
         return len(scores) >= epochs
     return patience is not None and len(scores) - 1 - scores.index(max(scores)) >= patience
+
+
+def _check_not_beyond(run: Run, epochs: int, checkpoint: Path) -> None:
+    if len(run.history) > epochs:
+        raise ValueError(
+            f"{checkpoint} has {len(run.history)} epochs already, more than epochs={epochs}: ask "
+            "for as many or more, delete it to start anew, or give another path."
+        )
 
 
 def _scored(score: Score, model: nn.Module, validation: Split) -> float:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim import lr_scheduler as schedules
 
-from robustnb.fingerprint import fingerprint, optimizer_settings
+from robustnb.fingerprint import fingerprint, optimizer_settings, scheduler_settings
 
 
 class Focal:
@@ -119,6 +120,38 @@ def test_how_far_a_generator_of_a_network_is_does_not_count(rng: Callable[[int],
     one, other = Scaled(1.0), Scaled(1.0)
     one.rng, other.rng = rng(0), rng(1)
     assert fingerprint(one) == fingerprint(other)
+
+
+@pytest.mark.parametrize("outer", ["in turn", "together"])
+def test_schedulers_in_a_scheduler_count(outer: str) -> None:
+    def settings(step: int, milestone: int = 3) -> str:
+        optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), 0.1)
+        inner: list[Any] = [
+            schedules.ConstantLR(optimizer),
+            schedules.StepLR(optimizer, step),
+        ]
+        both = (
+            schedules.SequentialLR(optimizer, inner, [milestone])
+            if outer == "in turn"
+            else schedules.ChainedScheduler(inner, optimizer)
+        )
+        return fingerprint(scheduler_settings(both))
+
+    assert settings(5) == settings(5)
+    assert settings(5) != settings(6)
+    assert (settings(5) != settings(5, 4)) is (outer == "in turn")
+
+
+def test_hooks_count() -> None:
+    def hooked(factor: float, *, before: bool) -> str:
+        model = Scaled(1.0)
+        add = model.layer.register_forward_pre_hook if before else model.register_forward_hook
+        add(lambda *_: factor)
+        return fingerprint(model)
+
+    assert hooked(1.0, before=True) == hooked(1.0, before=True)
+    told = {hooked(x, before=y) for x in (1.0, 2.0) for y in (True, False)}
+    assert len({fingerprint(Scaled(1.0)), *told}) == 5
 
 
 def test_a_global_that_a_notebooks_function_uses_counts() -> None:

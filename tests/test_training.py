@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, StepLR
+from torch.optim.lr_scheduler import ConstantLR, LambdaLR, MultiStepLR, SequentialLR, StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from robustnb import training
@@ -133,8 +133,45 @@ def untimed(history: list[dict[str, float]]) -> list[dict[str, float]]:
 HALVING = {
     "in steps": partial(StepLR, step_size=15, gamma=0.5),
     "at milestones": partial(MultiStepLR, milestones=[15, 30], gamma=0.5),
+    "in a sequence": lambda optimizer: SequentialLR(
+        optimizer,
+        [ConstantLR(optimizer, 1.0), MultiStepLR(optimizer, [10, 25], 0.5)],
+        milestones=[5],
+    ),
     "by a function": partial(LambdaLR, lr_lambda=lambda step: 0.5 ** (step // 15)),
 }
+
+
+def test_a_checkpoint_of_more_epochs_than_are_asked_for_is_refused(tmp_path: Path) -> None:
+    def run(epochs: int) -> int:
+        model = network()
+        path = tmp_path / "run.safetensors"
+        return len(quiet(model, optimizer=sgd(model), epochs=epochs, checkpoint=path))
+
+    assert [run(2), run(2)] == [2, 2]
+    with pytest.raises(ValueError, match="has 2 epochs already, more than epochs=1"):
+        run(1)
+
+
+class Jittered(nn.Module):
+    """Add noise from a generator of NumPy's that is the module's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + 0.1 * self.rng.standard_normal()
+
+
+def test_noise_of_a_networks_own_generator_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    def run(epochs: int, path: Path) -> Tensor:
+        model = nn.Sequential(Jittered(), network())
+        quiet(model, optimizer=sgd(model), epochs=epochs, patience=None, checkpoint=path)
+        return model[1][2].weight.detach()
+
+    run(1, tmp_path / "a")
+    assert torch.equal(run(3, tmp_path / "a"), run(3, tmp_path / "b"))
 
 
 @pytest.mark.parametrize("halving", HALVING.values(), ids=HALVING)
