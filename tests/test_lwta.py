@@ -279,6 +279,23 @@ def test_negative_elbo_is_cross_entropy_and_its_two_divergences(winner_weight: f
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
+def test_the_divergences_of_a_layer_that_a_pass_uses_twice_are_summed() -> None:
+    torch.manual_seed(0)
+    first, second, shared = nn.Linear(4, 6), nn.Linear(6, 6), WinnerTakesAll(2)
+    model = nn.Sequential(first, shared, second, shared).train()
+    x, y = torch.rand(5, 4), torch.arange(5)
+    for _ in range(2):  # a pass does not count in the next
+        with noise_from(model, seeded(1)):
+            loss = NegativeELBO(num_images=50)(model, x, y)
+    with noise_from(model, seeded(1)):
+        one, answer = first(x), model(x)
+    with noise_from(model, seeded(1)):
+        other = second(shared(one))
+    winners = [winner_divergence(h.unflatten(1, (-1, 2))).mean() for h in (one, other)]
+    torch.testing.assert_close(loss, F.cross_entropy(answer, y) + sum(winners))
+    assert copy.deepcopy(model)[1].divergence is None
+
+
 def test_it_learns_by_the_elbo() -> None:
     model = network()
     x = torch.rand(64, 1, 4, 4, generator=seeded(0))

@@ -276,10 +276,31 @@ class NegativeELBO:
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of one draw of all winners and connections, in training mode."""
-        loss = F.cross_entropy(model(images), labels)
+        with _summed_divergences(model):
+            loss = F.cross_entropy(model(images), labels)
         winners = take_divergence(model, WinnerTakesAll)
         connections = take_divergence(model, IndianBuffet) / self.num_images
         return loss + self.winner_weight * winners + self.connection_weight * connections
+
+
+@contextmanager
+def _summed_divergences(model: nn.Module) -> Iterator[None]:
+    """Let a layer that one pass uses several times keep the sum of their KL terms."""
+    totals: dict[nn.Module, Tensor] = {}
+
+    def add(layer: nn.Module, *_: object) -> None:
+        if isinstance(layer.divergence, Tensor):
+            totals[layer] = totals.get(layer, 0) + layer.divergence
+            layer.divergence = totals[layer]
+
+    kinds = WinnerTakesAll | IndianBuffet
+    layers = [module for module in model.modules() if isinstance(module, kinds)]
+    hooks = [layer.register_forward_hook(add) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def take_divergence(model: nn.Module, kind: type[WinnerTakesAll] | type[IndianBuffet]) -> Tensor:
