@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.transforms.functional import to_tensor
 
 from robustnb.data import load
+from robustnb.data.decoding import prepared
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -49,6 +50,19 @@ def test_an_image_is_known_without_its_suffix(tmp_path: Path) -> None:
     (own / "ant/0.png").rename(own / "ant/0")
     (own / "ant/1.png").rename(own / "ant/1.png.bak")
     assert len(load(own).labels) == 21
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_white_ink_is_drawn_on_black(mode: str) -> None:
+    image, mark = Image.new(mode, (5, 4)), (255,) * len(mode)
+    image.putpixel((2, 1), mark)
+    flat = np.atleast_3d(np.asarray(prepared(image, None)))[..., 0]
+    assert np.argwhere(flat == 255).tolist() == [[1, 2]]
+    assert (flat == 0).sum() == 19
+
+
+def test_a_picture_without_ink_is_white() -> None:
+    assert np.asarray(prepared(Image.new("RGBA", (5, 4)), None)).min() == 255
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "P", "gray", "rgb"])

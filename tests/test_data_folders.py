@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -373,8 +374,21 @@ def test_size_resizes_without_aliasing(tmp_path: Path) -> None:
 
 def test_each_size_is_kept_apart(tmp_path: Path) -> None:
     own = make_own(tmp_path / "own")
-    shapes = [tuple(load(own, size=size).images.shape[2:]) for size in (None, 3, (3, 2), 3)]
-    assert shapes == [(5, 4), (3, 3), (3, 2), (3, 3)]
+    sizes = (None, 3, (3, 2), 3, np.int64(6))
+    shapes = [tuple(load(own, size=size).images.shape[2:]) for size in sizes]
+    assert shapes == [(5, 4), (3, 3), (3, 2), (3, 3), (6, 6)]
+
+
+def test_what_only_looks_like_a_picture_is_counted(tmp_path: Path) -> None:
+    own = make_own(tmp_path / "own")
+    (own / "ant/gone.png").symlink_to(tmp_path / "nowhere.png")
+    (own / "ant/folder.png").mkdir()
+    os.mkfifo(own / "bee/pipe.png")
+    (own / "bee/.hidden").symlink_to(tmp_path / "nowhere.png")
+    dataset = load(own)
+    assert len(dataset.labels) == 21
+    named = "3 files (ant/folder.png, ant/gone.png, bee/pipe.png)"
+    assert f"left out as no image or in no class folder {named}" in str(dataset)
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, "32", True, (3,), (3, 0), (1, 2, 3)])

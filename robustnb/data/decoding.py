@@ -107,18 +107,25 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def prepared(image: Image.Image, size: Size | None) -> Image.Image:
-    """Return an image upright, on white where it is transparent, at `size` if one is given.
+    """Return an image upright, on white or black where transparent, at `size` if one is given.
 
     It is cropped at the centre to the proportions of `size`, then resized.
     """
     ImageOps.exif_transpose(image, in_place=True)
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    flat = on_white(image, mode) if image.has_transparency_data else image.convert(mode)
+    flat = without_transparency(image, mode) if image.has_transparency_data else image.convert(mode)
     return flat if size is None else ImageOps.fit(flat, size[::-1], Image.Resampling.BICUBIC)
 
 
-def on_white(image: Image.Image, mode: str) -> Image.Image:
+def without_transparency(image: Image.Image, mode: str) -> Image.Image:
+    """Return an image on white, or on black if it is of white ink, which white would hide."""
     ink = image.convert("RGBA")
-    white = Image.new(mode, image.size, "white")
-    white.paste(ink.convert(mode), mask=ink.getchannel("A"))
-    return white
+    flat = on_paper(ink, mode, "white")
+    is_blank = ImageOps.invert(flat).getbbox() is None and ink.getchannel("A").getbbox()
+    return on_paper(ink, mode, "black") if is_blank else flat
+
+
+def on_paper(ink: Image.Image, mode: str, colour: str) -> Image.Image:
+    paper = Image.new(mode, ink.size, colour)
+    paper.paste(ink.convert(mode), mask=ink.getchannel("A"))
+    return paper

@@ -56,7 +56,8 @@ def read_class_folders(folder: Path, size: Size | None = None) -> Pictures:
         listing = list_images(folder, classes).interleaved(SEED)
         listings = listing.cut(round(len(listing.paths) * 6 / 7))
     read = {path for listing in listings for path in listing.paths}
-    left_out = sorted({Path(entry.path) for entry in files_below(folder)} - read)
+    files = {Path(entry.path) for entry in files_below(folder)}
+    left_out = sorted((files - read).union(no_files_below(folder)))
     pictures = decode_parts(folder, listings, classes, size, left_out)
     if "test" in parts or not parts:
         return pictures
@@ -150,6 +151,22 @@ def images_below(folder: Path) -> list[Path]:
     suffixes = picture_suffixes()
     paths = (Path(entry.path) for entry in files_below(folder))
     return sorted(path for path in paths if is_picture(path, suffixes))
+
+
+def no_files_below(folder: Path) -> list[Path]:
+    """List links that lead nowhere, pipes and the like, and empty folders named as pictures."""
+    suffixes = picture_suffixes()
+    shown = (path for path in folder.rglob("[!.]*") if not _is_hidden(path, folder))
+    return [
+        path
+        for path in shown
+        if not path.is_file()
+        and (not path.is_dir() or (path.suffix.lower() in suffixes and not any(path.iterdir())))
+    ]
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def decode_parts(

@@ -1,11 +1,13 @@
 """Load every data set of the book the same way, by its name or the path of its folder."""
 
 import difflib
+import operator
 import os
 import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import SupportsIndex
 
 import torch
 
@@ -42,9 +44,9 @@ def load(
     A folder of yours holds `<class>/*.png`, or `train/<class>/*.png` and `test/<class>/*.png`, and
     `val/<class>/*.png` if you like; classes are in natural order, 2 before 10. Every file that
     Pillow decodes is read, also behind symbolic links: its first page, upright as its EXIF data
-    say, and on white where it is transparent. What is left out is named where the data set is
-    shown. Images have one size, or are cropped at the centre and resized to `size`: the pixels of
-    a side, or height and width. More than 8 bits a channel are refused.
+    say, and on white where it is transparent (white ink on black). What is left out is named where
+    the data set is shown. Images have one size, or are cropped at the centre and resized to `size`:
+    the pixels of a side, or height and width. More than 8 bits a channel are refused.
 
     `splits` is the rule by which the images are divided: `held_out` (a sixth of the training part
     is for validation, unless a folder has images for that), `at_random` (training, validation and
@@ -74,13 +76,17 @@ def in_pixels(size: object) -> Size | None:
     sides = size if isinstance(size, tuple | list) else (size, size)
     if size is None:
         return None
-    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+    if len(sides) != 2 or not all(map(_is_positive, sides)):
         raise DataError(
             f"size is {size!r}: accepted are a positive integer, two of them for height and width, "
             "or None."
         )
-    height, width = sides
+    height, width = map(operator.index, sides)
     return height, width
+
+
+def _is_positive(side: object) -> bool:
+    return isinstance(side, SupportsIndex) and not isinstance(side, bool) and side.__index__() > 0
 
 
 def find(name: str | os.PathLike[str], size: Size | None) -> Dataset:
