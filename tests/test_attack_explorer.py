@@ -484,7 +484,7 @@ def test_dollars_in_names_are_no_formulas(
         ("good", (1, 2, 2), [0, 1], {}, "labels have shape (2,) for 1 images: it takes one label"),
         ("good", (2, 2, 1), [0], {}, "images have shape (1, 2, 2, 1): they must be (N, C, H, W)"),
         ("good", (1, 2, 2), [5], {}, "labels go from 5 to 5: they must be from 0 to 2."),
-        ("good", (1, 2, 2), [0], {"classes": "ab"}, "a network has 3 outputs: it must have 2, "),
+        ("good", (1, 2, 2), [0], {"classes": "ab"}, "classes has the length 2, and the "),
         ({}, (1, 2, 2), [0], {}, "There is no network: AttackExplorer takes one at least."),
     ],
 )
@@ -501,3 +501,27 @@ def test_networks_must_agree_about_the_classes() -> None:
     models = {"a": nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), "b": nn.Flatten()}
     with pytest.raises(ValueError, match="a network has 3 and 4 outputs: it must have 4"):
         AttackExplorer(models, torch.zeros(1, 1, 2, 2), torch.tensor([0]))
+
+
+@pytest.mark.parametrize(
+    ("models", "images", "named"),
+    [
+        ("x", torch.zeros(2, 1, 4, 4), "models is a str: it must be a network, or a dict"),
+        (
+            fully_connected("FC-10", in_features=9),
+            torch.zeros(2, 1, 4, 4),
+            "a network does not take images of shape .2, 1, 4, 4.: ",
+        ),
+        (nn.Flatten(), [[0.0]], "images are of the type list: they must be a tensor"),
+        (nn.Flatten(), torch.zeros(1, 4, 4), "images have shape .1, 4, 4.: they must be a batch"),
+    ],
+)
+def test_what_is_no_network_or_no_batch_is_named(models: Any, images: Any, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        AttackExplorer(models, images, torch.zeros(len(images), dtype=torch.long))
+
+
+def test_too_few_names_of_classes_are_blamed_and_not_the_network() -> None:
+    images, labels = torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.long)
+    with pytest.raises(ValueError, match="classes has the length 1, and the network has 16 output"):
+        AttackExplorer(nn.Flatten(), images, labels, classes=["a"])

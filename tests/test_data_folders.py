@@ -14,6 +14,7 @@ from PIL import Image
 from torchvision.transforms.functional import to_tensor
 
 from robustnb.data import load
+from robustnb.data.dataset import DataError
 from robustnb.data.folders import natural_order
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -397,6 +398,14 @@ def test_a_size_is_one_or_two_positive_integers(tmp_path: Path, size: object) ->
         f"size is {size!r}: accepted are a positive integer, two of them for height and width, "
         "or None."
     )
+
+
+def test_a_path_that_is_named_as_a_built_in_set_says_how_to_load_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"^There is no folder digits: .* load\('digits'\), a text"):
+        load(Path("digits"))
 
 
 def test_a_built_in_set_keeps_its_size() -> None:

@@ -120,6 +120,11 @@ def own(name: str | os.PathLike[str], size: Size | None) -> Dataset:
         raise DataError(
             f"{name} is a file: unpack it, if it is an archive, and give the path of the folder."
         )
+    if not isinstance(name, str) and (str(name) in LAYOUTS or CARRIED.fullmatch(str(name))):
+        raise DataError(
+            f"There is no folder {name}: a Path is always a folder; load({str(name)!r}), a text, "
+            "loads the data set of this name."
+        )
     close = difflib.get_close_matches(str(name).lower(), KNOWN, n=1)
     raise DataError(
         f"{str(name)!r} is neither a data set nor a folder"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robustnb import plots
 from robustnb.attacks.gradient import FGSM, PGD
 from robustnb.attacks.minimal import MinimumNorm
+from robustnb.checks import check_images
 from robustnb.randomness import seeded, stochastic_layers
 from robustnb.widgets.network import DType, NotInPage, describe, round_trip, rounded
 from robustnb.widgets.pictures import (
@@ -86,6 +87,12 @@ class AttackExplorer(StaticWidget):
         dtype: DType = "float16",
         **traits: Any,
     ) -> None:
+        if not isinstance(models, nn.Module | Mapping):
+            raise ValueError(
+                f"models is a {type(models).__name__}: it must be a network, or a dict of networks "
+                "by their names."
+            )
+        check_images(images, labels)
         named = {"network": models} if isinstance(models, nn.Module) else dict(models)
         if not named:
             raise ValueError("There is no network: AttackExplorer takes one at least.")

@@ -33,7 +33,12 @@ def picture_traits(
         )
     pictures, blobs = tensor_blob(images, "uint8")
     with torch.random.fork_rng():  # who draws a figure changes no other draw
-        outputs = {_number_of_outputs(model, images) for model in models}
+        try:
+            outputs = {_number_of_outputs(model, images) for model in models}
+        except RuntimeError as error:
+            raise ValueError(
+                f"a network does not take images of shape {tuple(images.shape)}: {error}"
+            ) from error
     names = class_names(outputs, labels, classes)
     return {"pictures": pictures, "labels": labels.tolist(), "classes": names}, blobs
 
@@ -52,6 +57,11 @@ def device_of(model: nn.Module) -> torch.device:
 def class_names(outputs: set[int], labels: Tensor, classes: Sequence[str] | None) -> list[str]:
     """Return a name for each of a network's outputs; without `classes`, its number."""
     number = max(outputs) if classes is None else len(classes)
+    if classes is not None and outputs == {max(outputs)} != {number}:
+        raise ValueError(
+            f"classes has the length {number}, and the network has {max(outputs)} outputs: it "
+            "takes one name for each."
+        )
     if outputs != {number}:
         counts = " and ".join(map(str, sorted(outputs)))
         raise ValueError(f"a network has {counts} outputs: it must have {number}, one per class.")
