@@ -31,7 +31,7 @@ pytest_plugins = ["browser"]
 THEME = """
 html { --pst-color-text-base: #222222; --pst-color-surface: #f5f5f5; --pst-color-primary: #0a7d91 }
 html[data-theme="dark"] { --pst-color-text-base: #dddddd; --pst-color-surface: #29313d;
-  --pst-color-primary: #3fb1c5; background: #14181e }
+  --pst-color-primary: #3fb1c5; --pst-color-background: #14181e; background: #14181e }
 """
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
@@ -102,6 +102,7 @@ def page_file(curves: Frames, digits: Frames, tmp_path_factory: pytest.TempPathF
 
 
 def described(page: Page, index: int = 0) -> str | None:
+    page.wait_for_selector("html:not(:has([aria-busy=true]))", state="attached")
     return page.locator("[aria-live=polite]").nth(index).text_content()
 
 
@@ -358,7 +359,7 @@ def test_colours_follow_the_theme(visit: Visit, page_file: Path) -> None:
             for selector, name in (
                 ("[aria-live=polite]", "color"),
                 ("svg text", "fill"),
-                (".explorable-controls", "backgroundImage"),  # a layer over the page's own colour
+                (".explorable-controls", "backgroundColor"),
                 ("input", "accentColor"),
             )
         ]
