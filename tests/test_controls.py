@@ -249,6 +249,13 @@ def test_an_address_by_hand_becomes_what_comes_nearest(
         line(page).to_have_text(text)
 
 
+def test_a_choice_that_is_not_there_is_said(open_page: Open) -> None:
+    with open_page("#made.attack=z&made.digit=4&made.eps=0.20&made.image=1") as page:
+        expect(page.locator(".explorable-notice")).to_have_text(
+            "In the address, attack cannot be z; digit 4 became 3."
+        )
+
+
 def test_a_link_in_the_text_moves_the_widget(open_page: Open) -> None:
     with open_page() as page:
         page.evaluate("location.hash = '#made.eps=0.3&made.attack=d'")

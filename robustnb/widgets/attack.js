@@ -171,6 +171,7 @@ function startNewRow(frame) {
 // What is drawn is the image after the last.
 function addDrawing(frame, { images }) {
   const { model } = frame;
+  model.restrict?.("drawing", (text) => (readPicture(text) ? text : ""));
   drawingPad(frame, readPicture(model.get("drawing")), (pixels) => {
     model.set("drawing", pixels ? writtenPicture(pixels) : "");
     model.set("image", pixels ? images.length : 0);

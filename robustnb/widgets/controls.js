@@ -155,10 +155,11 @@ export function traitBinding({ model }, name) {
 }
 
 // `show` brings a control up to date; it hides itself when its name is in the trait `hidden`.
-function addControl(frame, name, trait, row, show) {
+function addControl(frame, { name, label, trait }, row, show) {
   const hide = () => {
     row.hidden = frame.model.get("hidden").includes(name);
   };
+  frame.model.controls?.set(name, label);
   frame.controls.insertBefore(row, frame.buttons);
   listen(frame, ["hidden"], hide);
   listen(frame, [trait], show);
@@ -196,7 +197,7 @@ export function slider(frame, { name, label, values, min, max, step, format = St
 
   const named = element("label", {}, element("span", {}, label), input);
   const row = element("div", { className: "explorable-control" }, named, output);
-  addControl(frame, name, trait, row, show);
+  addControl(frame, { name, label, trait }, row, show);
   return input;
 }
 
@@ -220,7 +221,7 @@ function listChoice(frame, name, label, options, { trait, get, set }) {
   };
   const named = element("label", {}, element("span", {}, label), select);
   const row = element("div", { className: "explorable-control explorable-wide" }, named);
-  addControl(frame, name, trait, row, show);
+  addControl(frame, { name, label, trait }, row, show);
 }
 
 function radioChoice(frame, name, label, options, binding) {
@@ -242,7 +243,7 @@ function radioRow(frame, name, label, options, faces, { trait, get, set }) {
   );
   const title = element("span", { ariaHidden: "true" }, label);
   const row = element("div", { className: "explorable-control explorable-wide" }, title, radios);
-  addControl(frame, name, trait, row, show);
+  addControl(frame, { name, label, trait }, row, show);
 }
 
 // The index of one of several pictures, chosen by their thumbnails; `labels` name them. The trait
@@ -267,6 +268,7 @@ export function button(frame, { name, label, press }) {
     node.hidden = frame.model.get("hidden").includes(name);
     frame.buttons.hidden = [...frame.buttons.children].every((other) => other.hidden);
   };
+  frame.model.controls?.set(name, label);
   frame.buttons.insertBefore(node, frame.copy ?? null);
   listen(frame, ["hidden"], hide);
   hide();

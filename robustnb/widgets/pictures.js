@@ -48,7 +48,7 @@ export function imageChoice(frame, { images, shape, labels, classes }, count, ow
 // --- Answers over many draws
 
 // How often each class had the largest number: [class, count], the most frequent first.
-export function answerCounts(draws) {
+function answerCounts(draws) {
   const counts = new Map();
   for (const draw of draws) {
     const top = largestIndex(draw);
