@@ -34,6 +34,7 @@ import {
   say,
   slider,
   svgElement,
+  turnOff,
 } from "HERE/controls.js";
 
 function render({ model, el }) {
@@ -54,18 +55,18 @@ function render({ model, el }) {
   panel(frame, "Pixels", canvas);
   panel(frame, "Bars", svg);
   drawImage(canvas, [0, 1, 0.5, 2], [1, 2, 2]);
-  drawBars(svg, [0.2, 0.7, 0.1], {
-    labels: ["<b>", "5", "8"],
-    truth: 2,
-    dots: [[0, 1, 0], [0.5, 0.25, 0.25]],
-    description: "Mostly 5.",
-  });
   globalThis.computed = [];
   follow(frame, ["eps", "digit", "attack", "image"], ({ eps, digit, attack, image }) => {
     computed.push(eps);
+    drawBars(svg, [0.2, 0.7, 0.1], {
+      labels: ["<b>", "5", "8"],
+      truth: 2,
+      dots: [[0, 1, 0], [0.5, 0.25, 0.25]],
+      description: "Mostly 5.",
+    });
     say(frame, `eps ${eps}, digit ${digit}, ${attack}, image ${image}.`);
   });
-  globalThis.made = { frame, inSlices };
+  globalThis.made = { frame, inSlices, turnOff };
   return frame.close;
 }
 
@@ -140,6 +141,62 @@ def test_many_events_make_one_computation_a_frame(open_page: Open) -> None:
         assert page.evaluate("computed") == [0.1, 0.2]
 
 
+def test_the_text_changes_four_times_a_second_at_most_and_ends_with_the_newest(
+    open_page: Open,
+) -> None:
+    with open_page() as page:
+        texts = page.evaluate("""async () => {
+          const [line, input] = ["[aria-live=polite]", "input[type=range]"].map((selector) =>
+            document.querySelector(selector));
+          const texts = [];
+          new MutationObserver(() => texts.push(line.textContent)).observe(line, {
+            childList: true,
+          });
+          const start = performance.now();
+          for (let place = 0; performance.now() - start < 1000; place++) {
+            input.value = place % 4;
+            input.dispatchEvent(new Event("input"));
+            await new Promise(requestAnimationFrame);
+          }
+          input.value = 3;
+          input.dispatchEvent(new Event("input"));
+          return texts;
+        }""")
+        assert 2 <= len(texts) <= 4
+        assert len(page.evaluate("computed")) > 3 * len(texts)  # the picture does not wait
+        line(page).to_have_text("eps 0.3, digit 3, b, image 0.")
+
+
+def test_a_control_that_is_off_says_why(open_page: Open) -> None:
+    with open_page() as page:
+        page.evaluate("made.turnOff(document.querySelector('button'), 'There is no more.')")
+        button = page.get_by_role("button", name="More")
+        expect(button).to_be_disabled()
+        expect(button).to_have_accessible_description("There is no more.")
+        expect(button).to_have_attribute("title", "There is no more.")
+        page.evaluate("made.turnOff(document.querySelector('button'), '')")
+        expect(button).to_be_enabled()
+        expect(button).to_have_accessible_description("")
+
+
+def test_pictures_become_smaller_on_a_phone_that_is_turned(open_page: Open) -> None:
+    with open_page(viewport={"width": 844, "height": 390}) as page:
+        bars = page.get_by_role("img", name="Mostly 5.")
+        wide = bars.bounding_box()
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.wait_for_selector(".explorable-narrow")
+        page.wait_for_function("document.querySelector('[aria-busy=true]') === null")
+        narrow = bars.bounding_box()
+        assert wide is not None
+        assert narrow is not None
+        assert narrow["height"] < 0.7 * wide["height"]
+        sizes = bars.locator("text").evaluate_all(
+            "texts => texts.map((t) => parseFloat(getComputedStyle(t).fontSize) *"
+            " t.getScreenCTM().a)"
+        )
+        assert min(sizes) >= 10
+
+
 def test_newer_work_ends_the_older_and_the_page_lives_on(open_page: Open) -> None:
     with open_page() as page:
         seen = page.evaluate("""async () => {
@@ -190,6 +247,13 @@ def test_an_address_by_hand_becomes_what_comes_nearest(
 ) -> None:
     with open_page(place) as page:
         line(page).to_have_text(text)
+
+
+def test_a_choice_that_is_not_there_is_said(open_page: Open) -> None:
+    with open_page("#made.attack=z&made.digit=4&made.eps=0.20&made.image=1") as page:
+        expect(page.locator(".explorable-notice")).to_have_text(
+            "In the address, attack cannot be z; digit 4 became 3."
+        )
 
 
 def test_a_link_in_the_text_moves_the_widget(open_page: Open) -> None:

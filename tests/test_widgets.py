@@ -31,7 +31,7 @@ pytest_plugins = ["browser"]
 THEME = """
 html { --pst-color-text-base: #222222; --pst-color-surface: #f5f5f5; --pst-color-primary: #0a7d91 }
 html[data-theme="dark"] { --pst-color-text-base: #dddddd; --pst-color-surface: #29313d;
-  --pst-color-primary: #3fb1c5; background: #14181e }
+  --pst-color-primary: #3fb1c5; --pst-color-background: #14181e; background: #14181e }
 """
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
@@ -102,6 +102,7 @@ def page_file(curves: Frames, digits: Frames, tmp_path_factory: pytest.TempPathF
 
 
 def described(page: Page, index: int = 0) -> str | None:
+    page.wait_for_selector("html:not(:has([aria-busy=true]))", state="attached")
     return page.locator("[aria-live=polite]").nth(index).text_content()
 
 
@@ -358,7 +359,7 @@ def test_colours_follow_the_theme(visit: Visit, page_file: Path) -> None:
             for selector, name in (
                 ("[aria-live=polite]", "color"),
                 ("svg text", "fill"),
-                (".explorable-controls", "backgroundImage"),  # a layer over the page's own colour
+                (".explorable-controls", "backgroundColor"),
                 ("input", "accentColor"),
             )
         ]
@@ -441,17 +442,22 @@ def test_the_address_holds_what_the_sliders_say(
     with visit(address) as page:  # 0.30 as the page writes it, and the nearest to 0.1
         assert described(page) == curves.descriptions[3]
         assert described(page, 1) == digits.descriptions[4]
-        expect(page.locator(".explorable-notice")).to_have_count(0)
+        notice = page.locator(".explorable-notice")
+        expect(notice).to_have_text("In the address, eps 0.1 became 0.")
         page.get_by_role("slider", name="eps", exact=True).press("End")
         page.wait_for_url("**#eps.eps=0.3&digit-eps.digit=8&digit-eps.eps=0.5")
 
 
 def test_what_an_address_asks_in_vain_is_said(visit: Visit, page_file: Path) -> None:
-    address = f"{page_file.as_uri()}#digit-eps.digit=much&digit-eps.sigma=1&digit-eps.hide=copy"
-    with visit(address) as page:
+    asked = ["digit=much", "sigma=1", "eps=0.012", "hide=copy,all"]
+    place = "&".join(f"digit-eps.{each}" for each in asked)
+    with visit(f"{page_file.as_uri()}#{place}") as page:
         expect(page.locator(".explorable-notice")).to_have_text(
-            "In the address, digit cannot be much; sigma is no setting here: digit, eps are."
+            "In the address, digit cannot be much; sigma is no setting here: digit, eps are; "
+            "eps 0.012 became 0; all cannot be hidden: copy, digit, eps can."
         )
+        page.evaluate("location.hash = 'digit-eps.digit=8'")
+        expect(page.locator(".explorable-notice")).to_have_count(0)
 
 
 BLOB_MODULE = f"""

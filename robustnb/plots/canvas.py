@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 BLUE, VERMILION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#888888"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE)
 MARKERS = ("o", "s", "^", "D")
-WIDTH = 5.4  # inches: a line chart that fits a column of 700 pixels and still reads at 390
+WIDTH = 4.9  # inches: a line chart whose letters of 10 points still have 10 pixels at 390
 NARROW = 4.6  # inches: the same for a figure between the margins of a slider's frame
 
 # The two ends of each stroke. A stroke of length 0 with round ends is a dot.

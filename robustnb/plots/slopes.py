@@ -27,7 +27,7 @@ def slopes(
             told.append(f"{label} {values[0]:.0f}%, then {values[1]:.0f}%")
         axis.set_title(name, fontsize="medium")
         axis.set(xlim=(-0.2, 1.2), ylim=(0, 100), xticks=(0, 1), xticklabels=ends)
-        axis.legend(frameon=False, fontsize="small")
+        axis.legend(frameon=False)
         if index % columns == 0:
             axis.set_ylabel(ylabel)
     for axis in axes[len(panels) :]:

@@ -4,6 +4,7 @@ from robustnb.widgets.attack import AttackExplorer
 from robustnb.widgets.bang import BangExplorer
 from robustnb.widgets.frames import Frames, sweep
 from robustnb.widgets.playground import Playground
+from robustnb.widgets.prediction import Prediction
 from robustnb.widgets.pruning import PruningExplorer
 from robustnb.widgets.rho_init import RhoExplorer
 from robustnb.widgets.sigma import SigmaExplorer
@@ -15,6 +16,7 @@ __all__ = [
     "BangExplorer",
     "Frames",
     "Playground",
+    "Prediction",
     "PruningExplorer",
     "RhoExplorer",
     "SigmaExplorer",

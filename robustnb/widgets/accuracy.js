@@ -24,7 +24,7 @@ export function* missingSteps(known, settings, steps, show) {
 }
 
 // Draws points [x, accuracy], of which `here` is the x chosen; `nameOf` puts an x into words.
-export function accuracyView(frame, { x, y = SHARES, nameOf, hasDots = false }) {
+export function accuracyView(frame, { x, y = SHARES, nameOf, hasDots = false, isHalf }) {
   const { svg, heading } = svgPanel(frame);
   return (title, points, here) => {
     heading.textContent = title;
@@ -39,6 +39,7 @@ export function accuracyView(frame, { x, y = SHARES, nameOf, hasDots = false }) 
         { points: chosen, draw: "dots", isNew: true, size: 10 },
       ],
       description: shares.join(", ") || "not yet known",
+      isHalf,
     });
   };
 }

@@ -10,12 +10,15 @@ import {
   follow,
   inSlices,
   kernelQuestions,
+  longest,
   ORANGE,
   panel,
   putImage,
+  reserve,
   say,
   seedButton,
   slider,
+  turnOff,
 } from "./controls.js";
 import { drawingPad, readPicture, writtenPicture } from "./drawing_pad.js";
 import { largestIndex, meanProbabilities, randomGenerator, sampleSteps } from "./network.js";
@@ -98,6 +101,17 @@ function sentence(state, { image, attacked, answers, truth, isOwn }, { networks,
   return `${opening} ${listed(claims)}. ${of} ${classes[truth]}.`;
 }
 
+// As long as the sentences can become.
+function longestSentences(explorer, values) {
+  const { classes, networks } = explorer;
+  const truth = classes.indexOf(longest(classes));
+  const answers = networks.map(() => classes.map((_, label) => Number(label === truth)));
+  const result = { image: [0], attacked: [0.0123], answers, truth, isOwn: false };
+  const eps = values.find((value) => shortNumber(value) === longest(values.map(shortNumber)));
+  return ["FGSM", MINIMUM].flatMap((attack) =>
+    [false, true].map((isOwn) => sentence({ attack, eps }, { ...result, isOwn }, explorer)));
+}
+
 // --- What is drawn
 
 // Blue is brighter and orange darker, the stronger the less one sees the page through it.
@@ -157,6 +171,7 @@ function startNewRow(frame) {
 // What is drawn is the image after the last.
 function addDrawing(frame, { images }) {
   const { model } = frame;
+  model.restrict?.("drawing", (text) => (readPicture(text) ? text : ""));
   drawingPad(frame, readPicture(model.get("drawing")), (pixels) => {
     model.set("drawing", pixels ? writtenPicture(pixels) : "");
     model.set("image", pixels ? images.length : 0);
@@ -178,10 +193,12 @@ function addAttackControls(frame, explorer) {
   const eps = slider(frame, { name: "eps", label: "strength ε", values, format: shortNumber });
   const seed = seedButton(frame, "New random draws");
   return () => {
-    eps.disabled = model.get("attack") === MINIMUM; // it stops as soon as the label is lost
+    const isMinimum = model.get("attack") === MINIMUM;
+    turnOff(eps, isMinimum ? "This attack ends, at any strength, when the label is lost." : "");
     const { isKernels, networks } = explorer;
     const isRandom = isKernels || networks.some(({ network }) => network.stochastic);
-    seed.disabled = !isRandom && model.get("attack") !== "PGD";
+    const isDrawn = isRandom || model.get("attack") === "PGD";
+    turnOff(seed, isDrawn ? "" : "Nothing is random here: only PGD starts at a random place.");
   };
 }
 
@@ -199,6 +216,7 @@ function render({ model, el }) {
     ...networks.map(({ name }, index) => answerView(frame, name, index, classes)),
   ];
   const showControls = addAttackControls(frame, explorer);
+  reserve(frame, longestSentences(explorer, model.get("eps_values")));
 
   function show(state, result) {
     for (const view of views) view(result);

@@ -40,20 +40,34 @@ export const SHARES = { low: 0, high: 1, ticks: ticksAt([0, 0.5, 1], percentage)
 
 // --- Charts
 
-export const CHART = { width: 280, height: 150, left: 44, right: 12, top: 8, bottom: 38 };
+const CHART = { width: 280, height: 150, left: 44, right: 12, top: 8, bottom: 38 };
+const LOW_CHART = { ...CHART, height: 110 }; // on a phone
+const HALF_CHART = { ...LOW_CHART, width: 156, left: 36 }; // there are two of these in a row
+
+export function chartSize(svg, isHalf = false) {
+  if (!isInNarrow(svg)) return CHART;
+  return isHalf ? HALF_CHART : LOW_CHART;
+}
+
+function isInNarrow(svg) {
+  return svg.closest(".explorable-narrow") !== null;
+}
 
 // Draws series of points. An axis has `low`, `high` and `ticks`, each { value, text }; that of x
 // has a `label`, that of y is named by the panel's title. A series has `points` [x, y] and `draw`:
-// "line" or "dots", in the accent colour if `isNew`. What lies outside is drawn at the edge.
-export function drawChart(svg, { x, y, series, description }) {
-  const { width, height, left, right, top, bottom } = CHART;
+// "line" or "dots", in the accent colour if `isNew`. What lies outside is drawn at the edge. A
+// phone has room for two charts side by side if they are `isHalf`.
+export function drawChart(svg, { x, y, series, description, isHalf }) {
+  const size = chartSize(svg, isHalf);
+  const { width, height, left, right, top, bottom } = size;
   const place = {
     x: (value) => left + (width - left - right) * inRange(value, x),
     y: (value) => height - bottom - (height - top - bottom) * inRange(value, y),
   };
   prepare(svg, width, height, description);
+  svg.classList.toggle("explorable-half", Boolean(isHalf));
   svg.replaceChildren(
-    ...chartAxes(x, y, place),
+    ...chartAxes(x, y, place, size),
     ...series.map((one) => chartSeries(one, place)),
   );
 }
@@ -62,8 +76,7 @@ function inRange(value, { low, high }) {
   return Math.min(1, Math.max(0, (value - low) / (high - low)));
 }
 
-function chartAxes(x, y, place) {
-  const { width, height, left, right, bottom } = CHART;
+function chartAxes(x, y, place, { width, height, left, right, bottom }) {
   const lines = y.ticks.map(({ value }) => svgElement("path", {
     d: `M${left} ${place.y(value)}H${width - right}`,
     style: "stroke: var(--explorable-border)",
@@ -97,6 +110,14 @@ function chartSeries({ points, draw, isNew = false, size = 5 }, place) {
 const LETTERS = 16; // of a name at most
 const LETTER = 8; // the width of one, at most
 const BAR = { left: 38, step: 22, width: 14, height: 104, top: 8 };
+const LOW_BAR = { ...BAR, left: 33, height: 44 }; // on a phone, where two stand in a row
+const HALF_ROW = 156;
+
+function barSize(svg, count) {
+  if (!isInNarrow(svg)) return BAR;
+  const step = Math.min(BAR.step, Math.max(12, Math.floor((HALF_ROW - LOW_BAR.left) / count)));
+  return { ...LOW_BAR, step, width: Math.round(0.65 * step) };
+}
 
 // Draws a bar for each value between 0 and 1. `labels` stand under the bars, `truth` is the index
 // whose label is underlined, `dots` are lists of values drawn over the bars, and `outline` is one
@@ -105,42 +126,43 @@ export function drawBars(svg, values, { labels, truth, dots = [], outline, descr
   const highest = values.indexOf(Math.max(...values));
   const isUpright = most(labels) > 3;
   const room = isUpright ? 12 + LETTER * most(labels.map(shortened)) : 20;
-  const [width, height] = [BAR.left + values.length * BAR.step, BAR.height + BAR.top + room];
+  const size = barSize(svg, values.length);
+  const [width, height] = [size.left + values.length * size.step, size.height + size.top + room];
   prepare(svg, width, height, description);
-  svg.classList.add("explorable-bars");
+  svg.classList.add("explorable-bars", "explorable-half");
   svg.replaceChildren(
-    ...barLine(width, 1, "100%"),
-    ...barLine(width, 0, "0%"),
-    ...Array.from(values, (value, i) => bar(value, i, i === highest ? "bar highest" : "bar")),
-    svgElement("path", { class: "dots", d: dotPath(dots) }),
-    ...Array.from(outline ?? [], (value, i) => bar(value, i, "outline")),
-    ...labels.map((text, i) => barLabel(text, i, i === highest, i === truth, isUpright)),
+    ...barLine(size, width, 1, "100%"),
+    ...barLine(size, width, 0, "0%"),
+    ...Array.from(values, (value, i) => bar(size, value, i, i === highest ? "bar highest" : "bar")),
+    svgElement("path", { class: "dots", d: dotPath(size, dots) }),
+    ...Array.from(outline ?? [], (value, i) => bar(size, value, i, "outline")),
+    ...labels.map((text, i) => barLabel(size, text, i, i === highest, i === truth, isUpright)),
   );
 }
 
-function barHeight(value) {
-  return BAR.top + BAR.height * (1 - value);
+function barHeight({ top, height }, value) {
+  return top + height * (1 - value);
 }
 
-function barLine(width, value, text) {
-  const y = barHeight(value);
+function barLine(size, width, value, text) {
+  const y = barHeight(size, value);
   return [
-    svgElement("line", { x1: BAR.left, x2: width, y1: y, y2: y }),
-    svgElement("text", { class: "scale", x: BAR.left - 5, y: y + 4 }, text),
+    svgElement("line", { x1: size.left, x2: width, y1: y, y2: y }),
+    svgElement("text", { class: "scale", x: size.left - 5, y: y + 4 }, text),
   ];
 }
 
-function bar(value, i, name) {
-  const y = barHeight(value);
-  const height = BAR.top + BAR.height - y;
-  const x = BAR.left + i * BAR.step + (BAR.step - BAR.width) / 2;
-  return svgElement("rect", { class: name, x, y, width: BAR.width, height });
+function bar(size, value, i, name) {
+  const y = barHeight(size, value);
+  const height = size.top + size.height - y;
+  const x = size.left + i * size.step + (size.step - size.width) / 2;
+  return svgElement("rect", { class: name, x, y, width: size.width, height });
 }
 
 // Names that are wider than a bar stand upright, read from below.
-function barLabel(text, i, isHighest, isTruth, isUpright) {
+function barLabel(size, text, i, isHighest, isTruth, isUpright) {
   const name = `${isHighest ? "highest" : ""} ${isTruth ? "truth" : ""}`;
-  const [x, y] = [BAR.left + (i + 0.5) * BAR.step, BAR.top + BAR.height + 16];
+  const [x, y] = [size.left + (i + 0.5) * size.step, size.top + size.height + 16];
   if (!isUpright) return svgElement("text", { class: name, x, y }, text);
   const transform = `translate(${x + 4} ${y - 10}) rotate(-90)`;
   return svgElement(
@@ -162,11 +184,12 @@ function most(texts) {
 
 // All dots are one path, since thousands of elements would be slow; each list has its own place
 // across the width of the bars.
-function dotPath(dots) {
+function dotPath(size, dots) {
+  const { left, step, width } = size;
   const points = dots.flatMap((values, number) => {
-    const x = BAR.left + (BAR.step - BAR.width) / 2 + (BAR.width * (number + 0.5)) / dots.length;
+    const x = left + (step - width) / 2 + (width * (number + 0.5)) / dots.length;
     return Array.from(values, (value, i) =>
-      `M${(x + i * BAR.step).toFixed(1)} ${barHeight(value).toFixed(1)}h0`);
+      `M${(x + i * step).toFixed(1)} ${barHeight(size, value).toFixed(1)}h0`);
   });
   return points.join("");
 }

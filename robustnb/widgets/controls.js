@@ -28,32 +28,52 @@ export function explorable(model, el, { label }) {
   const space = element("span", { ariaHidden: "true" });
   const line = element("p", { className: "explorable-text" }, text, space);
   const controls = element("div", { className: "explorable-controls" });
+  const foot = element("div", { className: "explorable-foot" }, line, controls);
   const buttons = element("div", { className: "explorable-buttons" });
   const root = element(
     "div",
     { className: "explorable", role: "group", ariaLabel: label },
     picture,
-    line,
-    controls,
+    foot,
   );
   controls.append(buttons);
   // In its command mode JupyterLab would take the arrow keys for itself.
   root.addEventListener("keydown", (event) => event.stopPropagation());
-  const frame = { model, root, picture, text, space, controls, buttons, endings: [] };
+  const frame = { model, root, picture, text, space, controls, buttons, endings: [], said: "" };
   frame.close = () => {
     frame.waiting = frame.steps = null;
+    clearTimeout(frame.pause);
     frame.endings.forEach((end) => end());
   };
   el.append(root);
+  watchWidth(frame);
   addCopyButton(frame);
   return frame;
+}
+
+const NARROW = 448; // pixels, as in explorable.css: a phone, where pictures are drawn smaller
+
+// Draws anew when the frame becomes narrow or wide, as when a phone is turned.
+function watchWidth(frame) {
+  const { root } = frame;
+  const mark = () => {
+    const isNarrow = root.clientWidth > 0 && root.clientWidth < NARROW;
+    const isNew = isNarrow !== root.classList.contains("explorable-narrow");
+    root.classList.toggle("explorable-narrow", isNarrow);
+    if (isNew) frame.redraw?.();
+  };
+  const observer = new ResizeObserver(mark);
+  mark();
+  observer.observe(root);
+  frame.endings.push(() => observer.disconnect());
 }
 
 // Calls `update` with the values of the named traits: now, and before the frame after a change.
 export function follow(frame, names, update) {
   const read = (name) => [name, frame.model.get(name)];
   const updateNow = () => update(Object.fromEntries(names.map(read)));
-  listen(frame, names, () => nextFrame(frame, updateNow));
+  frame.redraw = () => nextFrame(frame, updateNow);
+  listen(frame, names, frame.redraw);
   updateNow();
 }
 
@@ -65,13 +85,28 @@ export function listen(frame, names, callback) {
   }
 }
 
-// The longest text so far keeps its place free, so that nothing below moves back and forth.
+const PACE = 300; // milliseconds from one text to the next: no one reads or hears faster
+
+// The first text is shown at once; of those that follow in the pause after it only the newest.
 export function say(frame, text) {
-  if (frame.text.textContent !== text) frame.text.textContent = text;
-  reserve(frame, [text]);
+  frame.said = text;
+  if (frame.pause) showBusy(frame);
+  else sayNow(frame);
 }
 
-// Keeps room for the longest of these texts from the start.
+function sayNow(frame) {
+  const { said, text } = frame;
+  clearTimeout(frame.pause);
+  frame.pause = null;
+  if (text.textContent !== said) {
+    text.textContent = said;
+    reserve(frame, [said]);
+    frame.pause = setTimeout(sayNow, PACE, frame);
+  }
+  showBusy(frame);
+}
+
+// Keeps room for the longest of these texts, so that nothing below moves back and forth.
 export function reserve(frame, texts) {
   frame.space.textContent = longest([frame.space.textContent, ...texts]);
 }
@@ -97,10 +132,11 @@ const BRIEF = 2000; // milliseconds
 
 // Says something in the place of the text, which then comes back.
 function sayBriefly(frame, text) {
-  const before = frame.text.textContent;
-  say(frame, text);
+  const before = frame.said;
+  frame.said = text;
+  sayNow(frame);
   setTimeout(() => {
-    if (frame.text.textContent === text) say(frame, before);
+    if (frame.said === text) say(frame, before);
   }, BRIEF);
 }
 
@@ -119,10 +155,11 @@ export function traitBinding({ model }, name) {
 }
 
 // `show` brings a control up to date; it hides itself when its name is in the trait `hidden`.
-function addControl(frame, name, trait, row, show) {
+function addControl(frame, { name, label, trait }, row, show) {
   const hide = () => {
     row.hidden = frame.model.get("hidden").includes(name);
   };
+  frame.model.controls?.set(name, label);
   frame.controls.insertBefore(row, frame.buttons);
   listen(frame, ["hidden"], hide);
   listen(frame, [trait], show);
@@ -160,7 +197,7 @@ export function slider(frame, { name, label, values, min, max, step, format = St
 
   const named = element("label", {}, element("span", {}, label), input);
   const row = element("div", { className: "explorable-control" }, named, output);
-  addControl(frame, name, trait, row, show);
+  addControl(frame, { name, label, trait }, row, show);
   return input;
 }
 
@@ -184,7 +221,7 @@ function listChoice(frame, name, label, options, { trait, get, set }) {
   };
   const named = element("label", {}, element("span", {}, label), select);
   const row = element("div", { className: "explorable-control explorable-wide" }, named);
-  addControl(frame, name, trait, row, show);
+  addControl(frame, { name, label, trait }, row, show);
 }
 
 function radioChoice(frame, name, label, options, binding) {
@@ -206,7 +243,7 @@ function radioRow(frame, name, label, options, faces, { trait, get, set }) {
   );
   const title = element("span", { ariaHidden: "true" }, label);
   const row = element("div", { className: "explorable-control explorable-wide" }, title, radios);
-  addControl(frame, name, trait, row, show);
+  addControl(frame, { name, label, trait }, row, show);
 }
 
 // The index of one of several pictures, chosen by their thumbnails; `labels` name them. The trait
@@ -231,10 +268,16 @@ export function button(frame, { name, label, press }) {
     node.hidden = frame.model.get("hidden").includes(name);
     frame.buttons.hidden = [...frame.buttons.children].every((other) => other.hidden);
   };
+  frame.model.controls?.set(name, label);
   frame.buttons.insertBefore(node, frame.copy ?? null);
   listen(frame, ["hidden"], hide);
   hide();
   return node;
+}
+
+// Turns a control off for a reason, which its tooltip and a screen reader say; "" turns it on.
+export function turnOff(control, reason) {
+  Object.assign(control, { disabled: reason !== "", title: reason, ariaDescription: reason });
 }
 
 // Draws anew: the seed is part of the address.
@@ -306,9 +349,10 @@ export function kernelQuestions(frame, show) {
   };
 }
 
-// Says that the picture is still being computed.
+// Says that the picture is still being computed, or its text is still to come.
 function showBusy(frame) {
-  frame.picture.ariaBusy = String(Boolean(frame.waiting || frame.steps || frame.asked));
+  const isSaid = frame.said === frame.text.textContent;
+  frame.picture.ariaBusy = String(Boolean(frame.waiting || frame.steps || frame.asked || !isSaid));
 }
 
 // --- Pictures

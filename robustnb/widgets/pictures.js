@@ -48,7 +48,7 @@ export function imageChoice(frame, { images, shape, labels, classes }, count, ow
 // --- Answers over many draws
 
 // How often each class had the largest number: [class, count], the most frequent first.
-export function answerCounts(draws) {
+function answerCounts(draws) {
   const counts = new Map();
   for (const draw of draws) {
     const top = largestIndex(draw);
@@ -57,21 +57,42 @@ export function answerCounts(draws) {
   return [...counts].sort((one, two) => two[1] - one[1]);
 }
 
-// "7 in 64 of 100 draws, 1 in 36"
+const NAMED = 3; // answers of single draws
+
+// "7 in 64, 1 in 20, 9 in 10, others in 6"
+export function leadingAnswers(draws, classes, unit = "") {
+  const counts = answerCounts(draws);
+  const named = counts.slice(0, NAMED).map(([top, count], i) =>
+    `${classes[top]} in ${count}${i === 0 ? unit : ""}`);
+  const others = counts.slice(NAMED).reduce((total, [, count]) => total + count, 0);
+  return [...named, ...(others ? [`others in ${others}`] : [])].join(", ");
+}
+
+// "7 in 64 of 100 draws, 1 in 20, 9 in 10, others in 6"
 export function countedAnswers(samples, classes) {
-  const [[top, count], ...others] = answerCounts(samples);
+  const [[top], ...others] = answerCounts(samples);
   const name = classes[top];
   if (samples.length === 1) return `${name} (${percentage(softmax(samples[0])[top])})`;
   if (others.length === 0) return `${name} in all ${samples.length} draws`;
-  const rest = others.map(([other, number]) => `, ${classes[other]} in ${number}`).join("");
-  return `${name} in ${count} of ${samples.length} draws${rest}`;
+  return leadingAnswers(samples, classes, ` of ${samples.length} draws`);
+}
+
+// As long as these can become: all classes answer, the longest names most often.
+export function longestCounts(count, classes) {
+  const names = [...classes.keys()].sort((a, b) => classes[b].length - classes[a].length);
+  const draws = Array.from({ length: count }, (_, i) => oneHotOf(classes, names[i % names.length]));
+  return countedAnswers(draws, classes);
+}
+
+function oneHotOf(classes, chosen) {
+  return classes.map((_, label) => Number(label === chosen));
 }
 
 export function drawsView(frame, classes) {
   const { svg, heading } = svgPanel(frame);
   return ({ samples, truth }) => {
     const isMany = samples.length > 1;
-    heading.textContent = isMany ? "Answers: bar is mean, dots are draws" : "Answer";
+    heading.textContent = isMany ? "Bar: mean, dots: draws" : "Answer";
     const dots = isMany ? samples.map(softmax) : [];
     const values = Array.from(meanProbabilities(samples));
     const description = `The answer is ${countedAnswers(samples, classes)}.`;

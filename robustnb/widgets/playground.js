@@ -166,7 +166,8 @@ function chartView(frame, title, y, lines) {
       const values = lines.map(({ key, name }) => `${name} ${shortNumber(last[key] ?? 0)}`);
       return `${labelOf(defence)} ends at ${values.join(", ")}`;
     });
-    drawChart(svg, { x: STEPS_AXIS, y, series, description: `${title}. ${ends.join("; ")}.` });
+    const description = `${title}. ${ends.join("; ")}.`;
+    drawChart(svg, { x: STEPS_AXIS, y, series, description, isHalf: true });
   };
 }
 

@@ -1,7 +1,7 @@
 // A Bayesian network without its noisiest weights, counted and tested in the page.
 
 import { accuracySteps, accuracyView, missingSteps } from "./accuracy.js";
-import { CHART, drawChart, powerTicks, SHARES, svgPanel, ticksAt } from "./charts.js";
+import { chartSize, drawChart, powerTicks, SHARES, svgPanel, ticksAt } from "./charts.js";
 import {
   choice,
   explorable,
@@ -173,7 +173,7 @@ function ratioView(frame, { weights }) {
     const line = { points: [[cut, 0], [cut, most]], draw: "line", isNew: true };
     const description = `A histogram of |μ|/σ; ${percentage(rate)} lie left of the cut.`;
     drawChart(svg, { x, y, series: [line], description });
-    svg.prepend(...binRectangles(counts, most, (cut - low) / (high - low)));
+    svg.prepend(...binRectangles(chartSize(svg), counts, most, (cut - low) / (high - low)));
   };
 }
 
@@ -183,12 +183,11 @@ function edgeOfCut(rate, weights, { low, high }) {
   return Math.min(high, Math.max(low, Math.log10(cutRatio(rate, weights))));
 }
 
-function binRectangles(counts, most, cut) {
-  const { left, right, top, bottom } = CHART;
-  const step = (CHART.width - left - right) / BINS;
+function binRectangles({ left, right, top, bottom, ...size }, counts, most, cut) {
+  const step = (size.width - left - right) / BINS;
   return counts.map((count, i) => {
-    const height = (count / most) * (CHART.height - top - bottom);
-    const place = { x: left + i * step, y: CHART.height - bottom - height };
+    const height = (count / most) * (size.height - top - bottom);
+    const place = { x: left + i * step, y: size.height - bottom - height };
     const name = (i + 0.5) / BINS < cut ? "bar removed" : "bar";
     return svgElement("rect", { class: name, ...place, width: step - 0.5, height });
   });

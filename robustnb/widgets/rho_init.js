@@ -12,9 +12,10 @@ import {
   say,
   seedButton,
   slider,
+  turnOff,
 } from "./controls.js";
 import { largestIndex, randomGenerator, sampleSteps, softmax } from "./network.js";
-import { answerCounts, imageChoice, readNetworks, readPictures } from "./pictures.js";
+import { imageChoice, leadingAnswers, readNetworks, readPictures } from "./pictures.js";
 import { percentage } from "./words.js";
 
 // --- What is computed
@@ -50,16 +51,6 @@ function signed(value) {
 
 function plural(count) {
   return count === 1 ? "1 draw" : `${count} draws`;
-}
-
-const NAMED = 3; // answers of single draws
-
-// "7 in 64, 1 in 20, 9 in 10, others in 6"
-function leadingAnswers(draws, classes) {
-  const counts = answerCounts(draws);
-  const named = counts.slice(0, NAMED).map(([top, count]) => `${classes[top]} in ${count}`);
-  const others = counts.slice(NAMED).reduce((total, [, count]) => total + count, 0);
-  return [...named, ...(others ? [`others in ${others}`] : [])].join(", ");
 }
 
 function rhoSentence(state, { draws, means, truth }, explorer) {
@@ -194,7 +185,7 @@ function drawPlayer(frame, show) {
   frame.endings.push(stop);
   return (newCount) => {
     count = newCount;
-    node.disabled = count < 2;
+    turnOff(node, count < 2 ? "One draw comes at once: choose more." : "");
     finish();
   };
 }

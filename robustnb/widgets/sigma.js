@@ -2,9 +2,19 @@
 
 import { accuracySteps, accuracyView, missingSteps } from "./accuracy.js";
 import { ticksAt } from "./charts.js";
-import { explorable, follow, inSlices, panel, say, seedButton, slider } from "./controls.js";
+import {
+  explorable,
+  follow,
+  inSlices,
+  longest,
+  panel,
+  reserve,
+  say,
+  seedButton,
+  slider,
+} from "./controls.js";
 import { decodeTensor, forward, loadNetwork, randomGenerator, sampleSteps } from "./network.js";
-import { countedAnswers, drawsView, imageChoice, readPictures } from "./pictures.js";
+import { countedAnswers, drawsView, imageChoice, longestCounts, readPictures } from "./pictures.js";
 import { drawTiles, tileCanvas } from "./tiles.js";
 import { percentage, shortNumber } from "./words.js";
 
@@ -38,12 +48,24 @@ function multiple(scale) {
   return `With ${shortNumber(scale)} times its noise`;
 }
 
-function noiseSentence(state, { samples, truth }, { accuracies, images, classes }) {
+function noiseSentence(state, { samples, truth }, explorer) {
+  const answers = countedAnswers(samples, explorer.classes);
+  return toldSentence(state, answers, truth, explorer);
+}
+
+function toldSentence(state, answers, truth, { accuracies, images, classes }) {
   const share = accuracies.get(state.scale);
   const right = `${percentage(share ?? 0)} of ${images.length} images are right; `;
   const opening = `${multiple(state.scale)} ${share === undefined ? "" : right}`;
-  const answers = countedAnswers(samples, classes);
   return `${opening}the answer is ${answers}. True class: ${classes[truth]}.`;
+}
+
+function longestNoiseSentences(count, explorer) {
+  const { classes, scales } = explorer;
+  const truth = classes.indexOf(longest(classes));
+  const answers = longestCounts(count, classes);
+  const accuracies = new Map(scales.map((scale) => [scale, 0.999]));
+  return scales.map((scale) => toldSentence({ scale }, answers, truth, { ...explorer, accuracies }));
 }
 
 // --- What is drawn
@@ -74,7 +96,7 @@ function scaleView(frame, { scales, accuracies, images }) {
   const ticks = ticksAt(ends.map(Math.sqrt), timesOf);
   // Roots give the small multiples room.
   const x = { label: "multiple of its noise", low: 0, high: Math.sqrt(scales.at(-1)), ticks };
-  const draw = accuracyView(frame, { x, nameOf: (root) => `${timesOf(root)} times` });
+  const draw = accuracyView(frame, { x, nameOf: (root) => `${timesOf(root)} times`, isHalf: true });
   return (scale) => {
     const points = scales
       .filter((other) => accuracies.has(other))
@@ -107,6 +129,7 @@ function render({ model, el }) {
   const format = (scale) => `× ${shortNumber(scale)}`;
   slider(frame, { name: "scale", label: "noise", values: scales, format });
   seedButton(frame, "New noise");
+  reserve(frame, longestNoiseSentences(model.get("num_samples"), explorer));
 
   follow(frame, ["scale", "image", "seed", "num_samples"], (state) => {
     forgetOtherSeeds(explorer, state.seed);

@@ -17,6 +17,8 @@ function staticModel(state) {
   const accepted = (name, value) => (restrictions[name] ? restrictions[name](value) : value);
 
   const model = {
+    controls: new Map(), // the names of those that can be hidden, and what they are called
+
     get: (name) => state[name],
 
     // set(name, value) or set({ name: value, ... })
@@ -125,26 +127,43 @@ function writtenValue(place, model) {
 
 function applyAddress(name, address, model) {
   const given = readAddress(name);
-  if ("hide" in given) model.set("hidden", given.hide.split(","));
+  if ("hide" in given) model.set("hidden", given.hide.split(",").filter(Boolean));
   for (const [key, place] of address) {
     if (key in given) model.set(place.trait, traitValue(given[key], place, model));
   }
   return Object.keys(given).length > 0;
 }
 
-// What the address says of a widget that has no such setting, or not with this value.
+// What the address says of a rendered widget that has no such setting, or not with this value.
 function misunderstood(name, address, model) {
   const places = new Map(address);
   return Object.entries(readAddress(name)).flatMap(([key, text]) => {
-    if (key === "hide") return [];
+    if (key === "hide") return unknownControls(text, model);
     if (!places.has(key)) return [`${key} is no setting here: ${[...places.keys()].join(", ")} are`];
-    const { values } = places.get(key);
-    const isNumber = typeof valueAt(places.get(key), model) === "number";
-    const isWrong = values
-      ? positionOf(text, values) < 0
-      : isNumber && !Number.isFinite(Number(text || NaN));
-    return isWrong ? [`${key} cannot be ${text}`] : [];
+    return wrongValue(key, text, places.get(key), model);
   });
+}
+
+function unknownControls(text, { controls }) {
+  const known = [...controls.keys()];
+  const unknown = text.split(",").filter((name) => name && !known.includes(name));
+  return unknown.map((name) => `${name} cannot be hidden: ${known.join(", ")} can`);
+}
+
+function wrongValue(key, text, place, model) {
+  const kept = writtenValue(place, model);
+  if (kept === text) return [];
+  const isNumber = typeof valueAt(place, model) === "number" && !Number.isNaN(Number(kept));
+  if (!isNumber || text.trim() === "" || Number.isNaN(Number(text))) {
+    return [`${key} cannot be ${cutShort(text)}`];
+  }
+  return Number(text) === Number(kept) ? [] : [`${key} ${text} became ${kept}`];
+}
+
+const LETTERS_SAID = 20;
+
+function cutShort(text) {
+  return text.length > LETTERS_SAID ? `${text.slice(0, LETTERS_SAID)}…` : text;
 }
 
 function valueAt({ trait, index }, model) {
@@ -189,7 +208,22 @@ function keepAddress(name, address, model, el) {
   });
   addEventListener("hashchange", () => {
     if (applyAddress(name, address, model)) el.scrollIntoView({ block: "nearest" });
+    sayMisunderstood(name, address, model, el);
   });
+}
+
+// --- The page for teachers, which shows another page in a frame
+
+function tellFrame(name, address, model) {
+  if (parent === globalThis) return;
+  const tell = () => {
+    const entries = ownEntries(name, address, model);
+    const hidden = [...model.get("hidden")];
+    const robustnb = { name, entries, controls: [...model.controls], hidden };
+    parent.postMessage({ robustnb }, "*"); // pages that are files have no origin to name
+  };
+  model.on("change", tell);
+  tell();
 }
 
 // Two widgets of one name are told apart by their order on the page.
@@ -238,10 +272,13 @@ export async function mount(widget) {
   }
 }
 
-function notice(text) {
+function sayMisunderstood(name, address, model, el) {
+  el.querySelector(":scope > .explorable-notice")?.remove();
+  const faults = misunderstood(name, address, model);
+  if (faults.length === 0) return;
   const line = document.createElement("p");
-  Object.assign(line, { className: "explorable-notice", role: "status", textContent: text });
-  return line;
+  const textContent = `In the address, ${faults.join("; ")}.`;
+  el.append(Object.assign(line, { className: "explorable-notice", role: "status", textContent }));
 }
 
 async function render(widget, el) {
@@ -253,8 +290,8 @@ async function render(widget, el) {
   const isLinked = applyAddress(name, address, model);
   keepAddress(name, address, model, el);
   el.replaceChildren();
-  const faults = misunderstood(name, address, model);
   await module.render({ model, el });
-  if (faults.length > 0) el.append(notice(`In the address, ${faults.join("; ")}.`));
+  sayMisunderstood(name, address, model, el);
+  tellFrame(name, address, model);
   if (isLinked && entryOwner(addressEntries()[0]) === name && scrollY === 0) el.scrollIntoView();
 }

@@ -36,7 +36,5 @@ function tileColumns(blocks, step) {
 }
 
 export function tileCanvas() {
-  const canvas = element("canvas", { role: "img" });
-  Object.assign(canvas.style, { width: "13rem", maxWidth: "100%", height: "auto" });
-  return canvas;
+  return element("canvas", { role: "img", className: "explorable-tiles explorable-half" });
 }

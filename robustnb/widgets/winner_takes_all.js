@@ -5,16 +5,20 @@ import {
   explorable,
   follow,
   inSlices,
+  longest,
   panel,
+  reserve,
   say,
   seedButton,
   slider,
+  turnOff,
 } from "./controls.js";
 import { blockMembers, product, randomGenerator, sampleSteps } from "./network.js";
 import {
   countedAnswers,
   drawsView,
   imageChoice,
+  longestCounts,
   readNetworks,
   readPictures,
 } from "./pictures.js";
@@ -82,7 +86,22 @@ function openingOf({ mode, temperature }, { masks, one }) {
 function winnerSentence(state, result, { classes }) {
   const opening = openingOf(state, result);
   const answers = countedAnswers(result.samples, classes);
-  return `${opening}. The answer is ${answers}. True class: ${classes[result.truth]}.`;
+  return told(opening, answers, classes[result.truth]);
+}
+
+function told(opening, answers, truth) {
+  return `${opening}. The answer is ${answers}. True class: ${truth}.`;
+}
+
+// The mask of a competition that one unit of two wins by 99%: any share has as many letters.
+function longestWinnerSentences(count, { classes, networks }, temperatures) {
+  const answers = longestCounts(count, classes);
+  const states = ["mean", ...temperatures].map((heat) =>
+    heat === "mean" ? { mode: heat } : { mode: "relaxed", temperature: heat });
+  return states.flatMap((state) => networks.map((one) => {
+    const masks = one.competitions.map(({ shape }) => Array(product(shape)).fill(0.99));
+    return told(openingOf(state, { masks, one }), answers, longest(classes));
+  }));
 }
 
 // --- What is drawn
@@ -138,8 +157,8 @@ function addWinnerControls(frame, explorer) {
   const seed = seedButton(frame, "Draw again");
   return () => {
     const mode = model.get("mode");
-    temperature.disabled = mode !== "relaxed";
-    seed.disabled = !isDrawn(mode);
+    turnOff(temperature, mode === "relaxed" ? "" : "Only the relaxed mask has a temperature.");
+    turnOff(seed, isDrawn(mode) ? "" : "This mask is not drawn: it is the same every time.");
   };
 }
 
@@ -150,6 +169,8 @@ function render({ model, el }) {
   const views = Array.from({ length: most }, (_, index) => winnersView(frame, index));
   views.push(drawsView(frame, explorer.classes));
   const showControls = addWinnerControls(frame, explorer);
+  const [count, temperatures] = [model.get("num_samples"), model.get("temperatures")];
+  reserve(frame, longestWinnerSentences(count, explorer, temperatures));
   const names = ["units", "image", "mode", "temperature", "seed", "num_samples"];
   follow(frame, names, (state) => {
     showControls();

@@ -11,7 +11,7 @@ from robustnb.defenses.lwta import Mode, WinnerTakesAll, winners_by
 from robustnb.drawing import Drawing
 from robustnb.models import evaluating
 from robustnb.papers.stochastic_lwta.training import COLD, HOT, SPLITS
-from robustnb.plots.canvas import BLUE, VERMILION, WIDTH, add_legend, new_axes
+from robustnb.plots.canvas import BLUE, NARROW, VERMILION, add_legend, new_axes
 from robustnb.plots.lines import Series
 from robustnb.randomness import initial_weights, noise_from, seeded
 from robustnb.training import Split, fit
@@ -52,7 +52,7 @@ def mask_of_a_block(temperature: float) -> Drawing:
     values = torch.cat([torch.linspace(-3, 3, 121), near.clamp(-3, 3)]).sort().values
     drawn, mean = torch.sigmoid((values + 0.2) / temperature), torch.sigmoid(values)
     slope, gentle = drawn * (1 - drawn) / temperature, mean * (1 - mean)
-    figure, (above, below) = new_axes(2, size=(WIDTH, 4.6), sharex=True)
+    figure, (above, below) = new_axes(2, size=(NARROW, 4.6), sharex=True)
     for lines, axes in (((drawn, mean), above), ((slope, gentle), below)):
         for line, name, colour in zip(lines, ("one draw", "mean"), (VERMILION, BLUE), strict=True):
             axes.plot(values, line, color=colour, label=name if axes is above else None)
