@@ -116,11 +116,11 @@ class PGD(CheckedAttack):
     ) -> Tensor:
         found = images
         if self.random_start:
-            offset = _in_ball(images, self.eps, self.norm, generator)
+            offset = in_ball(images, self.eps, self.norm, generator)
             found = project(images + offset, images, self.eps, self.norm)
         for _ in range(self.steps):
             gradient = averaged_gradient(model, found, labels, self.loss, self.eot_samples)
-            stepped = found + self.alpha * _steepest(gradient, self.norm)
+            stepped = found + self.alpha * steepest(gradient, self.norm)
             found = project(stepped, images, self.eps, self.norm)
         return found
 
@@ -175,7 +175,7 @@ def project(images: Tensor, centres: Tensor, eps: float, norm: Norm) -> Tensor:
     return (centres + shrink * offset).clamp(0, 1)
 
 
-def _in_ball(images: Tensor, eps: float, norm: Norm, generator: torch.Generator | None) -> Tensor:
+def in_ball(images: Tensor, eps: float, norm: Norm, generator: torch.Generator | None) -> Tensor:
     """Draw an offset for each image, uniform in the ball."""
     if norm == "linf":
         return torch.empty_like(images).uniform_(-eps, eps, generator=generator)
@@ -185,7 +185,8 @@ def _in_ball(images: Tensor, eps: float, norm: Norm, generator: torch.Generator 
     return per_image(radius, images) * direction / _divisor(direction)
 
 
-def _steepest(gradient: Tensor, norm: Norm) -> Tensor:
+def steepest(gradient: Tensor, norm: Norm) -> Tensor:
+    """Return the step of length 1 in `norm` along which the loss rises most: 0 where it is flat."""
     if norm == "linf":
         return gradient.sign()
     # The squares of a small gradient underflow; those of one whose largest element is 1 do not.
