@@ -30,8 +30,9 @@ def add_functions(page: Page, module: Path) -> None:
 
 
 def said(page: Page, awaited: str) -> str:
-    """Return the line of text as soon as it holds what is awaited."""
+    """Return the line of text once it holds what is awaited and nothing newer is to come."""
     expect(page.locator(LINE)).to_contain_text(awaited)
+    page.wait_for_selector("html:not(:has([aria-busy=true]))", state="attached")
     return page.locator(LINE).text_content() or ""
 
 
