@@ -94,7 +94,7 @@ def numbers(monkeypatch: pytest.MonkeyPatch) -> Tensor:
 
     monkeypatch.setattr(torch, "randn", lambda shape, **_: take(shape))
     monkeypatch.setattr(WinnerTakesAll, "_gumbel", gumbel)
-    monkeypatch.setattr(gradient_attacks, "_in_ball", in_ball)
+    monkeypatch.setattr(gradient_attacks, "in_ball", in_ball)
     return given
 
 
