@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from robustnb.attacks.auto_pgd import APGD, checkpoints, dlr, targeted_dlr
 from robustnb.attacks.gradient import PGD
 from robustnb.defenses.noise import noisy_linear
-from robustnb.metrics import margin
-from robustnb.models import fully_connected, predict
+from robustnb.metrics import accuracy, margin
+from robustnb.models import Scale, fully_connected, predict
 from robustnb.randomness import seeded
 
 
@@ -131,6 +131,22 @@ class Scaled(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.factor * self.model(images)
+
+
+def test_saturated_logits_stop_cross_entropy_and_not_dlr() -> None:
+    torch.manual_seed(0)
+    model = fully_connected("FC-16-4", in_features=12, scale=10.0)
+    images = torch.rand(100, 3, 2, 2, generator=seeded(0))
+    labels = predict(model, images).argmax(1)
+
+    def left(loss: str, factor: float) -> float:
+        network = nn.Sequential(model, Scale(factor))
+        found = APGD(0.2, steps=20, loss=loss)(network, images, labels, seeded(0))
+        return accuracy(predict(network, found), labels)
+
+    assert left("cross-entropy", 1e6) > left("cross-entropy", 1.0) + 0.2
+    assert left("dlr", 2.0**20) == pytest.approx(left("dlr", 1.0), abs=0.02)
+    assert left("dlr", 1.0) < left("cross-entropy", 1.0) + 0.1
 
 
 def test_the_best_iterate_is_kept_where_one_error_may_be_luck() -> None:

@@ -163,7 +163,7 @@ class _Climb:
         start = in_ball(self.images, attack.eps, attack.norm, generator)
         current = project(self.images + start, self.images, attack.eps, attack.norm)
         losses, gradient, fooled = self._ask(current, rows)
-        state = _State(current, current, current, losses, gradient, gradient, losses, attack.eps)
+        state = _State(current, losses, gradient, attack.eps)
         at, previous = set(checkpoints(attack.steps)), 0
         for step in range(attack.steps + 1):
             if self.stops and fooled.any():
@@ -217,24 +217,14 @@ class _Climb:
 class _State:
     """Where each image is, where it was, its best iterate, and how long its steps are."""
 
-    def __init__(
-        self,
-        current: Tensor,
-        before: Tensor,
-        best: Tensor,
-        best_loss: Tensor,
-        gradient: Tensor,
-        best_gradient: Tensor,
-        loss: Tensor,
-        eps: float,
-    ) -> None:
-        self.current, self.before, self.best = current, before, best.clone()
-        self.gradient, self.best_gradient = gradient, best_gradient.clone()
-        self.loss, self.best_loss = loss, best_loss.clone()
+    def __init__(self, current: Tensor, loss: Tensor, gradient: Tensor, eps: float) -> None:
+        self.current = self.before = self.best = current
+        self.loss = self.best_loss = loss
+        self.gradient = self.best_gradient = gradient
         self.step = torch.full_like(loss, 2 * eps)
         self.rises = torch.zeros_like(loss)  # since the last checkpoint
-        self.checked_loss = best_loss.clone()  # the best loss and
-        self.was_halved = torch.zeros_like(loss, dtype=torch.bool)  # what happened there
+        self.checked_loss = loss  # the best loss at the last checkpoint, and whether it halved
+        self.was_halved = torch.zeros_like(loss, dtype=torch.bool)
 
     def kept(self, which: Tensor) -> "_State":
         """Keep the images of a mask (N,) alone."""
@@ -244,7 +234,7 @@ class _State:
 
     def advance(self, moved: Tensor, losses: Tensor, gradient: Tensor) -> None:
         """Go to the next iterate, and remember the best."""
-        self.rises += losses > self.loss
+        self.rises = self.rises + (losses > self.loss)
         self.before, self.current = self.current, moved
         self.loss, self.gradient = losses, gradient
         better = losses > self.best_loss
@@ -264,7 +254,7 @@ class _State:
         self.gradient = torch.where(wide, self.best_gradient, self.gradient)
         self.loss = torch.where(stuck, self.best_loss, self.loss)
         self.rises, self.was_halved = torch.zeros_like(self.rises), stuck
-        self.checked_loss = self.best_loss.clone()
+        self.checked_loss = self.best_loss
 
 
 def _all(values: Tensor) -> Tensor:
