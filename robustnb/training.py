@@ -105,9 +105,9 @@ def fit(
     seeded by it, and torch's global state is left as it was. With `checkpoint` the run is saved
     there after an epoch, at most every SAVE_EVERY seconds, and at the end; an interrupted run
     resumes from there to the same weights, also to more epochs. It must have the same data, network
-    and settings, but the training images may be new with `same_images=False`. Raises
-    TrainingDiverged at the first loss that is not finite, and ValueError for what cannot be trained
-    or resumed.
+    and settings, but the training images may be new with `same_images=False`: then a call for
+    epochs that are done changes nothing. Raises TrainingDiverged at the first loss that is not
+    finite, and ValueError for what cannot be trained or resumed.
     """
     check_whole(1, batch_size=batch_size, epochs=epochs)
     if patience is not None:
@@ -124,7 +124,8 @@ def fit(
         run.parts = _parts(run, images, validation, loss, score, batch_size)
         if checkpoint.exists():
             run.load(checkpoint)
-            _check_not_beyond(run, epochs, checkpoint)
+            if same_images:  # else epochs that are done are passed over, each with its images
+                _check_not_beyond(run, epochs, checkpoint)
     bar = tqdm(total=epochs, initial=len(run.history), desc=description, disable=not progress)
     with bar, noise_from(model, run.generator):
         while not _finished(run.history, epochs, patience):
@@ -169,8 +170,7 @@ def _own_draws(run: Run) -> Iterator[None]:
     seed = run.generator.initial_seed() + len(run.history)
     sources = random_sources(run.model, run.generator.device)
     others = [source for source in sources if source.owner is not run.generator]
-    with torch.random.fork_rng(), seeded_sources(others, states_from(others, seed)):
-        torch.manual_seed(seed)
+    with seeded_sources(others, states_from(others, seed)):
         yield
 
 
