@@ -29,7 +29,8 @@ class NotFinite(ValueError):
 def check_finite(**settings: float) -> None:
     """Raise ValueError, which names the setting, if one is no number, NaN or infinite."""
     for name, value in settings.items():
-        if not hasattr(value, "__float__"):
+        is_one = hasattr(value, "__float__") and getattr(value, "ndim", 0) == 0
+        if not is_one or isinstance(value, bool):
             raise ValueError(f"{name} is {value!r}: it must be a number.")
         if not math.isfinite(value):
             raise ValueError(f"{name} is {value}: it must be a finite number.")

@@ -11,7 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+GENERATORS = (
+    torch.Generator,
+    np.random.Generator,
+    np.random.RandomState,
+    np.random.BitGenerator,
+    random.Random,
+)
 # What torch keeps in every module, beside its settings.
 TORCHS = {"training", *vars(nn.Module())}
 
@@ -66,14 +72,14 @@ def _own(module: nn.Module) -> dict[str, Any]:
     return {name: value for name, value in vars(module).items() if name not in TORCHS}
 
 
-def _held(value: Any) -> Iterator[Any]:
-    """Yield the generators in a value."""
+def _held(value: Any, around: tuple[int, ...] = ()) -> Iterator[Any]:
+    """Yield the generators in a value that lies in the containers with the ids `around`."""
     if isinstance(value, GENERATORS):
         yield value
-    elif isinstance(value, Mapping):
-        yield from chain.from_iterable(map(_held, value.values()))
-    elif isinstance(value, list | tuple):
-        yield from chain.from_iterable(map(_held, value))
+    elif isinstance(value, Mapping | list | tuple) and id(value) not in around:
+        parts = value.values() if isinstance(value, Mapping) else value
+        for part in parts:
+            yield from _held(part, (*around, id(value)))
 
 
 def _torchs(model: nn.Module, device: torch.device) -> list[torch.Generator]:
@@ -95,6 +101,8 @@ def _source(generator: Any) -> Source | None:
         return Source(generator, generator.get_state, generator.set_state, started)
     if isinstance(generator, np.random.Generator):
         return _of_bits(generator.bit_generator)
+    if isinstance(generator, np.random.BitGenerator):
+        return _of_bits(generator)
     if isinstance(generator, np.random.RandomState):
         return _legacy(generator)
     if isinstance(generator, random.SystemRandom):

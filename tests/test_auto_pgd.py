@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -166,3 +167,48 @@ def test_classes_too_few_for_a_loss_are_named() -> None:
         APGD(0.1, loss="dlr")(linear(), images, labels)
     with pytest.raises(ValueError, match="needs 4"):
         APGD(0.1, loss="dlr", targets=1)(linear(3), images, labels)
+
+
+def test_an_image_is_not_dropped_for_one_lucky_answer() -> None:
+    """The network draws from NumPy, so that only asking twice shows that it is random."""
+
+    class Lucky(nn.Module):
+        def __init__(self, size: float) -> None:
+            super().__init__()
+            self.draws, self.size, self.passes = np.random.default_rng(0), size, 0
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.passes += 1
+            noise = self.size * self.draws.standard_normal()
+            away = images.flatten(1).sum(1)
+            return torch.stack([0 * away, away - 0.1 + noise], 1)
+
+    images, labels = torch.full((5, 1, 1, 2), 0.1), torch.zeros(5, dtype=torch.long)
+    passes = {}
+    for size in (0.0, 1e-3):
+        model = Lucky(size)
+        APGD(0.1, steps=30)(model, images, labels, seeded(0))
+        passes[size] = model.passes
+    assert passes[0.0] < 5  # all images are misclassified as they are
+    assert passes[1e-3] > 30
+
+
+@pytest.mark.parametrize("options", [{"loss": "dlr"}, {"targets": 2, "loss": "margin"}])
+def test_logits_of_minus_infinity_are_refused_where_they_mean_nothing(options) -> None:
+    class Masked(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            logits = images.flatten(1)[:, :5]
+            return logits.masked_fill(torch.arange(5) > 2, -torch.inf)
+
+    with pytest.raises(ValueError, match="a logit is minus infinity"):
+        APGD(0.1, **options)(Masked(), inner_images(4).float(), torch.zeros(4, dtype=torch.long))
+
+
+def test_settings_of_another_kind_are_named() -> None:
+    with pytest.raises(ValueError, match="early_stop is 'no': it must be True or False"):
+        APGD(0.1, early_stop="no")  # type: ignore[arg-type]
+    for eps in (True, np.array([0.1])):
+        with pytest.raises(ValueError, match=r"eps is .*: it must be a number"):
+            APGD(eps)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"generator has the type int"):
+        APGD(0.1)(linear(), inner_images(2), torch.zeros(2, dtype=torch.long), 3)  # type: ignore[arg-type]

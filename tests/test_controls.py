@@ -256,6 +256,18 @@ def test_a_choice_that_is_not_there_is_said(open_page: Open) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("#nosuch.x=1&nosuch.y=2", "nosuch is no explorable of this page: made are"),
+        ("#made=5", "made needs a dot and a setting: "),
+    ],
+)
+def test_a_name_that_is_not_there_is_said(open_page: Open, place: str, text: str) -> None:
+    with open_page(place) as page:
+        expect(page.locator(".explorable-notice")).to_contain_text(f"In the address, {text}")
+
+
 def test_a_link_in_the_text_moves_the_widget(open_page: Open) -> None:
     with open_page() as page:
         page.evaluate("location.hash = '#made.eps=0.3&made.attack=d'")

@@ -69,6 +69,8 @@ def outcome(page: Page) -> str:
         ({"choices": {"falls": "So."}}, "choices has 1: a prediction needs two or more."),
         ({"told": " "}, "the text of 'told' is empty: a prediction needs all its texts."),
         ({"choices": {"falls": "So.", "stays": ""}}, "the text of 'stays' is empty"),
+        ({"choices": {"falls": "So.", "stays": 1}}, "1 is no text: a prediction takes only texts."),
+        ({"choices": ["falls", "stays"]}, "choices must be a dict"),
         ({"within": 1.0}, "choices has rises, falls, stays: where a number is asked for"),
     ],
 )
@@ -82,6 +84,8 @@ def test_what_is_wrong_is_named(changes: dict[str, Any], message: str) -> None:
     [
         (math.nan, 1.0, "answer is nan: with `within` it must be a finite number."),
         ("30", 1.0, "answer is '30': with `within` it must be a finite number."),
+        (True, 1.0, "answer is True: with `within` it must be a finite number."),
+        (3.0, math.inf, "within is inf: with `within` it must be a finite number."),
         (3.0, -1.0, "within is -1.0: it must be 0 or more."),
     ],
 )

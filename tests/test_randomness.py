@@ -173,6 +173,15 @@ def test_the_numbers_of_a_networks_own_generator_are_of_its_kind() -> None:
     assert stats.kstest(drawn, "norm").pvalue > 1e-3
 
 
+def test_bits_alone_and_a_list_that_holds_itself_are_found_and_passed() -> None:
+    model, own = nn.Module(), [np.random.PCG64(3)]
+    own.append(own)
+    model.own = own
+    with noise_from(model, seeded(0)):
+        np.random.Generator(own[0]).random()
+    assert np.random.Generator(own[0]).random() == np.random.default_rng(3).random()
+
+
 def test_generators_that_share_a_state_and_one_without_are_no_trouble() -> None:
     model, bits = nn.Module(), np.random.PCG64(3)
     model.one, model.other = np.random.Generator(bits), np.random.Generator(bits)

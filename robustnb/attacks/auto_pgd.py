@@ -17,7 +17,7 @@ from robustnb.attacks.gradient import (
     project,
     steepest,
 )
-from robustnb.checks import check_labels, check_one_of, check_whole
+from robustnb.checks import NotFinite, check_labels, check_one_of, check_whole, logits_of
 from robustnb.metrics import margin
 from robustnb.models import logits_and_slope
 from robustnb.randomness import stochastic_layers
@@ -41,10 +41,10 @@ class APGD(CheckedAttack):
     With `targets` above 0, each of so many classes, the likeliest wrong ones first, is aimed at in
     turn, as in APGD-T: the loss is that of the label against this class, and targeted DLR (eq. 7)
     takes four classes. Each of `restarts` begins at a random point of the ball. An image is dropped
-    as soon as it is misclassified, unless `early_stop` is false, the network is known to be random
-    or `eot_samples` is above 1: then one error may be luck, and each image keeps its iterate with
-    the largest mean loss, and of several runs the one with the largest margin. Loss and gradient
-    are means over `eot_samples` passes.
+    as soon as it is misclassified, unless `early_stop` is false, the network answers differently
+    when asked again, or `eot_samples` is above 1: then one error may be luck, and each image keeps
+    its iterate with the largest mean loss, and of several runs the one with the largest margin.
+    Loss and gradient are means over `eot_samples` passes.
     """
 
     eps: float
@@ -62,6 +62,8 @@ class APGD(CheckedAttack):
         check_eps(self.eps, self.norm)
         check_whole(1, steps=self.steps, restarts=self.restarts, eot_samples=self.eot_samples)
         check_whole(0, targets=self.targets)
+        if not isinstance(self.early_stop, bool):
+            raise ValueError(f"early_stop is {self.early_stop!r}: it must be True or False.")
 
     def _found(
         self,
@@ -72,7 +74,7 @@ class APGD(CheckedAttack):
     ) -> Tensor:
         logits = averaged_logits(model, images, self.eot_samples)
         self._check_classes(logits, labels)
-        stops = self.early_stop and self.eot_samples == 1 and not stochastic_layers(model)
+        stops = self.early_stop and self.eot_samples == 1 and not _is_random(model, images, logits)
         best, margins = images.clone(), margin(logits, labels)
         for targets in self._aims(logits, labels):
             for _ in range(self.restarts):
@@ -92,9 +94,15 @@ class APGD(CheckedAttack):
         check_labels(logits, labels)
         needed = (4 if self.targets else 3) if self.loss == "dlr" else 2
         if logits.shape[1] < needed:
+            aimed = " with targets" if self.targets else ""
             raise ValueError(
-                f"the network has {logits.shape[1]} classes: the loss 'dlr' needs {needed}, "
-                "'margin' needs 2."
+                f"the network has {logits.shape[1]} classes: the loss {self.loss!r}{aimed} needs "
+                f"{needed} or more."
+            )
+        if (self.targets or self.loss == "dlr") and logits.isinf().any():
+            raise NotFinite(
+                "a logit is minus infinity: targets and the loss 'dlr' need finite ones; use "
+                "'cross-entropy' or 'margin' without targets."
             )
 
     def _aims(self, logits: Tensor, labels: Tensor) -> Iterator[Tensor | None]:
@@ -138,7 +146,7 @@ def checkpoints(steps: int) -> list[int]:
     while places[-1] + distance <= 1:
         places.append(places[-1] + distance)
         distance = max(distance - 0.03, 0.06)
-    return sorted({math.ceil(round(place * steps, 9)) for place in places[1:]})
+    return sorted({math.ceil(round(place * int(steps), 9)) for place in places[1:]})
 
 
 class _Climb:
@@ -255,6 +263,11 @@ class _State:
         self.loss = torch.where(stuck, self.best_loss, self.loss)
         self.rises, self.was_halved = torch.zeros_like(self.rises), stuck
         self.checked_loss = self.best_loss
+
+
+def _is_random(model: nn.Module, images: Tensor, logits: Tensor) -> bool:
+    """Tell whether a network draws noise, or else answers differently when asked again."""
+    return bool(stochastic_layers(model)) or not torch.equal(logits_of(model, images), logits)
 
 
 def _all(values: Tensor) -> Tensor:

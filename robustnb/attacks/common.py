@@ -36,6 +36,11 @@ class CheckedAttack:
         Raises ValueError for images, labels (N,) or a network that cannot be attacked.
         """
         check_images(images, labels)
+        if not isinstance(generator, torch.Generator | None):
+            raise ValueError(
+                f"generator has the type {type(generator).__name__}: it takes a torch.Generator or "
+                "None."
+            )
         # Nothing has a gradient under torch.inference_mode, nor what was made there.
         with torch.inference_mode(False), evaluating(model), noise_from(model, generator):
             within = images.detach().clamp(0, 1).contiguous()

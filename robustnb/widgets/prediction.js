@@ -123,7 +123,7 @@ function outcomeFold(model, memory) {
 
 function answerText(model) {
   const answer = model.get("answer");
-  return typeof answer === "number" ? String(Number(answer.toPrecision(3))) : answer;
+  return typeof answer === "number" ? String(Number(answer.toPrecision(6))) : answer;
 }
 
 function verdictOn(model, guess) {

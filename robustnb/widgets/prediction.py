@@ -47,6 +47,8 @@ class Prediction(StaticWidget):
         **traits: Any,
     ) -> None:
         answer, within = as_python(answer), as_python(within)
+        if not isinstance(choices, Mapping):
+            raise ValueError("choices must be a dict: a sentence for each choice.")
         _check_texts({"question": question, "told": told, "see": see, **choices})
         if within is None:
             _check_choices(choices, answer)
@@ -67,7 +69,7 @@ class Prediction(StaticWidget):
     @property
     def came_out(self) -> str:
         """Return the answer as a text."""
-        return self.answer if isinstance(self.answer, str) else f"{self.answer:.3g}"
+        return self.answer if isinstance(self.answer, str) else f"{self.answer + 0.0:.6g}"
 
     def fallback(self) -> str:
         """Return the question, the choices and, folded, what came out."""
@@ -96,24 +98,28 @@ class Prediction(StaticWidget):
 
 def _check_texts(texts: Mapping[str, str]) -> None:
     for name, text in texts.items():
-        if not name or not text.strip():
+        if wrong := [each for each in (name, text) if not isinstance(each, str)]:
+            raise ValueError(f"{wrong[0]!r} is no text: a prediction takes only texts.")
+        if not name.strip() or not text.strip():
             raise ValueError(f"the text of {name!r} is empty: a prediction needs all its texts.")
 
 
 def _check_choices(choices: Mapping[str, str], answer: object) -> None:
     if len(choices) < 2:
         raise ValueError(f"choices has {len(choices)}: a prediction needs two or more.")
-    if answer not in choices:
+    if answer not in list(choices):  # also what cannot be a key
         raise ValueError(f"answer is {answer!r}: it must be one of {', '.join(choices)}.")
 
 
-def _check_number(choices: Mapping[str, str], answer: object, within: float) -> None:
+def _check_number(choices: Mapping[str, str], answer: Any, within: float) -> None:
     if sorted(choices) != sorted(PLACES):
         raise ValueError(
             f"choices has {', '.join(choices)}: where a number is asked for (within), it must have "
             f"{', '.join(PLACES)}."
         )
-    if isinstance(answer, str) or not isfinite(answer):  # type: ignore[arg-type]
-        raise ValueError(f"answer is {answer!r}: with `within` it must be a finite number.")
-    if not 0 <= within < float("inf"):
+    for name, number in (("answer", answer), ("within", within)):
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        if not is_number or not isfinite(number):
+            raise ValueError(f"{name} is {number!r}: with `within` it must be a finite number.")
+    if within < 0:
         raise ValueError(f"within is {within!r}: it must be 0 or more.")

@@ -139,9 +139,18 @@ function misunderstood(name, address, model) {
   const places = new Map(address);
   return Object.entries(readAddress(name)).flatMap(([key, text]) => {
     if (key === "hide") return unknownControls(text, model);
+    if (key === "") return [`${name} needs a dot and a setting: ${[...places.keys()].join(", ")}`];
     if (!places.has(key)) return [`${key} is no setting here: ${[...places.keys()].join(", ")} are`];
     return wrongValue(key, text, places.get(key), model);
   });
+}
+
+// What the address says of explorables that the page does not have.
+function strangers() {
+  const names = [...document.querySelectorAll(".static-widget:not([data-name=''])")].map(uniqueName);
+  const owners = addressEntries().filter((entry) => /\..*=/.test(entry)).map(entryOwner);
+  const unknown = [...new Set(owners)].filter((owner) => !names.includes(owner));
+  return unknown.map((owner) => `${owner} is no explorable of this page: ${names.join(", ")} are`);
 }
 
 function unknownControls(text, { controls }) {
@@ -274,7 +283,8 @@ export async function mount(widget) {
 
 function sayMisunderstood(name, address, model, el) {
   el.querySelector(":scope > .explorable-notice")?.remove();
-  const faults = misunderstood(name, address, model);
+  const isFirst = document.querySelector(".static-widget:not([data-name=''])")?.contains(el);
+  const faults = [...(isFirst ? strangers() : []), ...misunderstood(name, address, model)];
   if (faults.length === 0) return;
   const line = document.createElement("p");
   const textContent = `In the address, ${faults.join("; ")}.`;
