@@ -525,3 +525,15 @@ def test_too_few_names_of_classes_are_blamed_and_not_the_network() -> None:
     images, labels = torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.long)
     with pytest.raises(ValueError, match="classes has the length 1, and the network has 16 output"):
         AttackExplorer(nn.Flatten(), images, labels, classes=["a"])
+
+
+def test_answers_are_those_at_another_setting_that_is_not_kept(explorer: AttackExplorer) -> None:
+    before, usual = repr(explorer), explorer.answers()
+    changed = explorer.answers(target="Bayesian", eps=0.3, image=2)
+    assert repr(explorer) == before
+    explorer.target, explorer.eps, explorer.image = "Bayesian", 0.3, 2
+    for name, probabilities in explorer.answers().items():
+        assert torch.equal(probabilities, changed[name])
+        assert not torch.equal(probabilities, usual[name])
+    with pytest.raises(TypeError, match=r"^there is no 'epsilon': answers takes drawing, image,"):
+        explorer.answers(epsilon=0.3)

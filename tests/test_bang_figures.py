@@ -114,7 +114,9 @@ def test_what_hot_cold_needs_is_written_under_each_image(shift: int) -> None:
 
 
 def test_a_factor_of_the_logits_changes_the_attack_and_no_answer() -> None:
-    (axes,) = axes_of(figures.multiplied_logits(NETWORKS, IMAGES, LABELS, (1.0, 1e4)))
+    factors = (1.0, 1e4)
+    lines = figures.multiplied(NETWORKS, IMAGES, LABELS, factors)
+    (axes,) = axes_of(figures.multiplied_logits(lines, factors))
     for name, model in NETWORKS.items():
         logits = model(IMAGES)
         right = logits.argmax(1) == LABELS

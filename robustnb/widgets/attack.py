@@ -160,6 +160,18 @@ class AttackExplorer(StaticWidget):
             needed = f"Jupyter, since {self._missing_layer} cannot run in the page"
         return stand_in(drawing, f"{self.attack}{how} with the gradient of {self.target}.", needed)
 
+    def answers(self, **changes: Any) -> dict[str, Tensor]:
+        """Return the probabilities (K,) that each network gives the attacked picture.
+
+        At the present setting but for `changes` of `drawing`, `image`, `attack`, `target`, `eps` or
+        `seed`, which the explorer itself does not keep. Raises TypeError for any other name.
+        """
+        if unknown := sorted(changes.keys() - set(Setting._fields)):
+            raise TypeError(
+                f"there is no {unknown[0]!r}: answers takes {', '.join(Setting._fields)}."
+            )
+        return self._answers(self._setting()._replace(**changes))[2]
+
     def _setting(self) -> Setting:
         return Setting(self.drawing, self.image, self.attack, self.target, self.eps, self.seed)
 

@@ -133,12 +133,12 @@ def _moved(
     return found, 255 * (found - images).abs().flatten(1).amax(1)
 
 
-def multiplied_logits(
+def multiplied(
     networks: Networks, images: Tensor, labels: Tensor, factors: Sequence[float]
-) -> Drawing:
-    """Draw how FGS succeeds, and how often p = 1, where all logits are multiplied by a factor.
+) -> dict[str, Series]:
+    """Return how FGS succeeds, and how often p = 1, where all logits are multiplied by a factor.
 
-    Of the images (N, C, H, W) that a network classifies correctly, in percent.
+    Of the images (N, C, H, W) that a network classifies correctly, in percent, for each factor.
     """
     lines: dict[str, Series] = {}
     for kind, share in (("fooled by FGS", _fooled_share), ("p = 1", _certain_share)):
@@ -146,6 +146,11 @@ def multiplied_logits(
             right = predict(model, images).argmax(1) == labels
             shares = [share(model, images[right], labels[right], factor) for factor in factors]
             lines[f"{kind}, {name}"] = [(100 * each, None) for each in shares]
+    return lines
+
+
+def multiplied_logits(lines: Mapping[str, Series], factors: Sequence[float]) -> Drawing:
+    """Draw the lines of `multiplied` over these factors."""
     places = [f"{factor:g}" for factor in factors]
     title = "The same network with its logits multiplied"
     return plots.curves(title, places, lines, "factor of the logits", "images (%)")
