@@ -78,22 +78,35 @@ def answers_under_attack(
     Their noise is multiplied by `times`, an answer is the mean of 50 passes, and the image is the
     one that was moved on the first network.
     """
-    found = {name: _answer(model, image, label, eps, times) for name, model in networks.items()}
+    found = {
+        name: answer_under_attack(model, image, label, eps, times)
+        for name, model in networks.items()
+    }
     (picture, _), *_ = found.values()
     answers = {name: answer for name, (_, answer) in found.items()}
     return plots.answers(picture, answers, classes, classes[int(label)])
 
 
-def _answer(
+def answer_under_attack(
     model: nn.Module, image: Tensor, label: Tensor, eps: float, times: float
 ) -> tuple[Tensor, Tensor]:
-    scaled = copy.deepcopy(model)
-    for layer in noise_layers(scaled):
-        layer.sigma.data *= times
+    """Return an image (C, H, W) that FGSM moved, and the mean answer (classes) of 50 passes.
+
+    The noise of `model` is multiplied by `times` for both.
+    """
+    scaled = times_noise(model, times)
     attacked = FGSM(eps)(scaled, image, label, seeded(1, image.device))
     with noise_from(scaled, seeded(0, image.device)):
         passes = [predict(scaled, attacked).softmax(1) for _ in range(50)]
     return attacked[0], torch.stack(passes).mean(0)[0]
+
+
+def times_noise(model: nn.Module, times: float) -> nn.Module:
+    """Return a copy of a network whose noise levels are multiplied."""
+    scaled = copy.deepcopy(model)
+    for layer in noise_layers(scaled):
+        layer.sigma.data *= times
+    return scaled
 
 
 def corruptions(image: Tensor, constants: Constants) -> Drawing:
