@@ -17,11 +17,11 @@ from playwright.sync_api import Page
 from test_measured_explorables import Explorable, opened, told
 from torch import Tensor, nn
 
-from robustnb.asked import Asked, placed
-from robustnb.attacks import asked as asked_on_attacks
-from robustnb.papers.bang import asked
+from robustnb.attacks import predictions as of_attacks
+from robustnb.papers.bang import predictions
 from robustnb.papers.bang.figures import noisy
 from robustnb.plots.lines import Series
+from robustnb.predictions import Asked, placed
 from robustnb.publishing.book import ROOT
 from robustnb.publishing.notebook import read_notebook
 from robustnb.results import over_seeds
@@ -81,7 +81,7 @@ def test_a_value_is_placed_between_its_bounds(value: float, bounds: list[float])
 )
 def test_where_a_transferred_attack_runs_is_read_off(transfer: float, answer: str) -> None:
     left = {"random noise": 90.0, "transfer": transfer, "PGD": 10.0}
-    found = checked(asked_on_attacks.transferred_curve(left, 0.1))
+    found = checked(of_attacks.transferred_curve(left, 0.1))
     assert found["answer"] == answer
     assert f"noise 90.0%, transfer {transfer:.1f}%, PGD 10.0%." in found["told"]
 
@@ -96,7 +96,7 @@ def test_who_is_fooled_with_the_first_is_counted(number: int, answer: str) -> No
         wrong = [eps >= limits.get(name, 9.0) for name in names]
         return {n: torch.eye(2)[int(w)] for n, w in zip(names, wrong, strict=True)}
 
-    found = checked(asked_on_attacks.fooled_together(answers, names, 0, [0.1, 0.2, 0.3]))
+    found = checked(of_attacks.fooled_together(answers, names, 0, [0.1, 0.2, 0.3]))
     assert found["answer"] == answer
     assert found["told"].endswith("plain 0.2, a 0.1, b 0.3.")  # c is never wrong
 
@@ -109,7 +109,7 @@ def test_what_pgd_leaves_of_a_defence_is_read_off(shares: tuple[float, float], a
     names = ("plain", "one", "other")
     left = {("PGD", n): share for n, share in zip(names, (0.3, *shares), strict=True)}
     left |= {("transfer", n): 0.25 for n in names}
-    found = checked(asked_on_attacks.useless_gradients(left, names))
+    found = checked(of_attacks.useless_gradients(left, names))
     assert found["answer"] == answer
     assert f"Left by PGD: plain 30.0%, one {shares[0]:.1%}, other {shares[1]:.1%};" in found["told"]
     assert "attack: plain 25.0%, one 25.0%, other 25.0%." in found["told"]
@@ -117,17 +117,17 @@ def test_what_pgd_leaves_of_a_defence_is_read_off(shares: tuple[float, float], a
 
 def test_the_largest_drop_sets_off_the_alarm() -> None:
     losses = {"learned noise": (30.0, 29.0), "winners by lot": (20.0, 10.0)}
-    found = checked(asked_on_attacks.beaten_by_the_margin(losses))
+    found = checked(of_attacks.beaten_by_the_margin(losses))
     assert found["answer"] == "winners by lot"
     assert found["told"] == "There PGD leaves 20.0%, and with the margin 10.0%."
 
 
 def test_the_network_with_the_shorter_median_is_the_answer() -> None:
     one, other = torch.tensor([4.0, 2.0, 0.5]), torch.tensor([9.0, 1.0, 0.0])
-    found = checked(asked.short_gradients({"plain": one, "BANG": other}, 80))
+    found = checked(predictions.short_gradients({"plain": one, "BANG": other}, 80))
     assert found["answer"] == "BANG"
     assert "plain: the longest is about 2 times as long as the median (2)" in found["told"]
-    found = checked(asked.short_gradients({"plain": torch.zeros(3), "BANG": other}, 80))
+    found = checked(predictions.short_gradients({"plain": torch.zeros(3), "BANG": other}, 80))
     assert found["answer"] == "plain"
     assert "plain: the longest is 0, and the median is rounded to 0" in found["told"]
 
@@ -138,7 +138,7 @@ def test_the_network_with_the_shorter_median_is_the_answer() -> None:
 )
 def test_the_longest_gradient_stays_as_long_as_it_is(norms: list[float], eps: float) -> None:
     lengths = torch.tensor(norms, dtype=torch.float64)
-    found = checked(asked.longest_gradient(lengths, eps))
+    found = checked(predictions.longest_gradient(lengths, eps))
     assert found["answer"] == "as long as before"
     shares = [float(share) / 100 for share in re.findall(r"([\d.]+)%", found["told"])]
     assert shares[0] == pytest.approx((lengths.max() / lengths.sum()).item(), abs=5e-4)
@@ -167,7 +167,7 @@ def test_how_the_margin_does_is_read_off_the_rows(success: float, size: float, a
             ("fgs", "margin: Linf", B1): size,
         }
     )
-    found = checked(asked.fgs_with_margin(rows, B1))
+    found = checked(predictions.fgs_with_margin(rows, B1))
     assert found["answer"] == answer
     assert f"with {success:.2f}% of its images, at {size:.1f} of 255" in found["told"]
     assert "with 99.00% at 30.0." in found["told"]
@@ -180,7 +180,7 @@ def test_what_a_factor_does_is_read_off_the_curves(last: float, answer: str) -> 
     plain: Series = [(70.0, None), (60.0, None), (last, None)]
     balanced: Series = [(50.0, None), (40.0, None), (30.0, None)]
     lines = {"fooled by FGS, plain": plain, "fooled by FGS, BANG": balanced}
-    found = checked(asked.louder_logits(lines, (0.5, 1.0, 8.0)))
+    found = checked(predictions.louder_logits(lines, (0.5, 1.0, 8.0)))
     assert found["answer"] == answer
     assert "multiplied by 8." in found["question"]
     assert f"0.5, 1, 8 FGS fools these shares: plain 70%, 60%, {last:.0f}%" in found["told"]
@@ -202,7 +202,7 @@ def test_what_a_shift_does_is_read_off_the_rows(after: float, answer: str) -> No
             ("hot-cold", f"{weights}: Linf", EXACT): 104.0,
         }
     )
-    found = checked(asked.shifted_logits(rows, B1, EXACT))
+    found = checked(predictions.shifted_logits(rows, B1, EXACT))
     assert found["answer"] == answer
     assert f"R0 needs 100.0 of 255, and with 300 subtracted {after:.1f}." in found["told"]
     assert "R0 needs 101.0 and BANG 102.0." in found["told"]
@@ -218,7 +218,7 @@ def test_digits_that_the_own_gradient_hides_are_counted(wrong: list[tuple[bool, 
         says = labels[image] + wrong[image][target == "BANG"]
         return {"BANG": nn.functional.one_hot(says, 4).float()}
 
-    found = checked(asked.hidden_by_the_gradient(answers, labels, 0.25))
+    found = checked(predictions.hidden_by_the_gradient(answers, labels, 0.25))
     assert found["answer"] == wrong.count((True, False))
     plain, own = (sum(each) for each in zip(*wrong, strict=True))
     assert (
@@ -250,7 +250,7 @@ def test_a_digit_is_read_up_to_the_noise_before_the_first_mistake(
         return Threshold(off[place] + 1e-6 if place >= 0 else -1.0)
 
     networks = {"plain": up_to(plain), "BANG": up_to(balanced)}
-    found = checked(asked.read_under_noise(networks, image, torch.tensor(0), stds))
+    found = checked(predictions.read_under_noise(networks, image, torch.tensor(0), stds))
     read = [stds[max(place, 0)] for place in (plain, balanced)]
     assert (found["answer"], found["within"]) == (read[0], 20)
     assert f"reads this digit up to {read[0]}, and BANG up to {read[1]}." in found["told"]

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -10,6 +9,7 @@ from robustnb.defenses.bayesian import mean_network, sample_logits
 from robustnb.metrics import accuracy
 from robustnb.papers.bayesian_weight_sampling import margins
 from robustnb.papers.bayesian_weight_sampling.parts import bayesian_name
+from robustnb.predictions import Asked
 from robustnb.pruning import prune
 from robustnb.randomness import seeded
 from robustnb.verdicts import Quantity
@@ -19,9 +19,7 @@ QUIET, LOUD = -30.0, -2.0
 RATES = tuple(step / 20 for step in range(1, 20))
 
 
-def worth_of_draws(
-    models: Mapping[float, nn.Module], images: Tensor, labels: Tensor
-) -> dict[str, Any]:
+def worth_of_draws(models: Mapping[float, nn.Module], images: Tensor, labels: Tensor) -> Asked:
     """Ask at which of two rho_init the mean of many draws reads a point more than one draw."""
     found = {rho: _one_and_many(models[rho], images, labels) for rho in (QUIET, LOUD)}
     gains = {rho: many - one >= 0.01 for rho, (one, many, _) in found.items()}
@@ -63,9 +61,7 @@ def _one_and_many(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[flo
     return one, accuracy(drawn.mean(0), labels), same
 
 
-def longer_in_hold(
-    beliefs: Mapping[float, Mapping[str, Tensor]], label: int | Tensor
-) -> dict[str, Any]:
+def longer_in_hold(beliefs: Mapping[float, Mapping[str, Tensor]], label: int | Tensor) -> Asked:
     """Ask whether the plain network or the Bayesian one misreads an image at a weaker attack.
 
     `beliefs` has the probabilities (classes) of the two, in this order, by the strength.
@@ -106,7 +102,7 @@ def longer_in_hold(
     }
 
 
-def prunable(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
+def prunable(model: nn.Module, images: Tensor, labels: Tensor) -> Asked:
     """Ask which share of the weights can go before 5 in 100 images more are misread."""
     read = {rate: _pruned(model, images, labels, rate) for rate in (0.0, *RATES)}
     enough = (rate for rate in RATES if read[rate][0] <= read[0.0][0] - 0.05)
@@ -144,7 +140,7 @@ def _pruned(model: nn.Module, images: Tensor, labels: Tensor, rate: float) -> tu
     return accuracy(still, labels), accuracy(drawn, labels)
 
 
-def highest(averages: Mapping[str, Quantity], controls: Mapping[str, Quantity]) -> dict[str, Any]:
+def highest(averages: Mapping[str, Quantity], controls: Mapping[str, Quantity]) -> Asked:
     """Ask what scores highest: a draw at rho_init -3, its mean weights, or a plain control."""
     control = margins.best("plain", controls)
     noisy, means = "the Bayesian network, one draw", "its mean weights, without noise"
@@ -176,7 +172,7 @@ def highest(averages: Mapping[str, Quantity], controls: Mapping[str, Quantity]) 
     }
 
 
-def lit_rim(maps: Mapping[str, Tensor], black: Tensor) -> dict[str, Any]:
+def lit_rim(maps: Mapping[str, Tensor], black: Tensor) -> Asked:
     """Ask whose saliency maps (N, H, W) have light where all training images are black (H, W).
 
     `maps` has those of the plain network and of the Bayesian one, in this order.

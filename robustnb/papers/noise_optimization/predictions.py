@@ -1,13 +1,13 @@
 """What the chapter on learned noise asks before it shows it, and what came out."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from robustnb.metrics import accuracy
 from robustnb.models import predict
 from robustnb.papers.noise_optimization.figures import answer_under_attack, times_noise
+from robustnb.predictions import Asked
 from robustnb.randomness import noise_from, seeded
 from robustnb.stored import Stored
 
@@ -17,7 +17,7 @@ MULTIPLES = (2, 4, 8, 16, 32, 64)
 PASSES = 10
 
 
-def quietest_layer(stored: Stored) -> dict[str, Any]:
+def quietest_layer(stored: Stored) -> Asked:
     """Ask in which layer of the two perceptrons noise shrinks the fastest at first."""
     last = [row["column"] for row in stored.rows("sigma") if row["row"].startswith(LEARNED[0])][-1]
     early, late = (_quietest(stored, epoch) for epoch in ("epoch 1", last))
@@ -66,7 +66,7 @@ def _level(stored: Stored, name: str, layer: int, epoch: str) -> float:
     return stored.value("sigma", f"{name}, layer {layer}", epoch)
 
 
-def harmful_multiple(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
+def harmful_multiple(model: nn.Module, images: Tensor, labels: Tensor) -> Asked:
     """Ask by how much noise must be multiplied until 5 in 100 images more are misread."""
     read = {times: _read(model, images, labels, times) for times in (0, 1, *MULTIPLES)}
     enough = next((times for times in MULTIPLES if read[times] <= read[0] - 0.05), MULTIPLES[-1])
@@ -104,7 +104,7 @@ def helpful_noise(
     label: Tensor,
     strengths: Sequence[float],
     multiples: Sequence[float],
-) -> dict[str, Any]:
+) -> Asked:
     """Ask whether more noise, or none, helps an image (1, C, H, W) where FGSM has won.
 
     The strength is the first of `strengths` at which the network is wrong, or the last.

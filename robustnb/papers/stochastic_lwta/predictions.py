@@ -1,7 +1,6 @@
 """What the chapter on drawn winners asks before it shows it, and what came out."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +10,14 @@ from robustnb.models import predict
 from robustnb.papers.stochastic_lwta.protocols import LWTA, REGULAR, SMOOTHING
 from robustnb.papers.stochastic_lwta.tables import WORST
 from robustnb.papers.stochastic_lwta.training import COLD
+from robustnb.predictions import Asked
 from robustnb.randomness import noise_from, seeded
 from robustnb.stored import Stored
 
 FLAT = 1e-3  # the lowest slope that the figure shows
 
 
-def changed_winners(model: nn.Module, image: Tensor) -> dict[str, Any]:
+def changed_winners(model: nn.Module, image: Tensor) -> Asked:
     """Ask how many of 100 blocks change their winner for an image (1, C, H, W) drawn again."""
     winners = _winners(model, image.expand(200, *image.shape[1:]))
     changed = 100 * (winners[1:] != winners[:-1]).float().mean().item()
@@ -55,7 +55,7 @@ def _winners(model: nn.Module, images: Tensor) -> Tensor:
     return torch.cat(found, 1)
 
 
-def cold_slope(temperature: float = COLD) -> dict[str, Any]:
+def cold_slope(temperature: float = COLD) -> Asked:
     """Ask what the slope of a cold mask tells, over the range of values that the figure shows."""
     values = torch.linspace(-3, 3, 6001, dtype=torch.float64)
     flat = {
@@ -87,7 +87,7 @@ def _flat(values: Tensor, temperature: float) -> float:
     return (mask * (1 - mask) / temperature < FLAT).double().mean().item()
 
 
-def catching_up(stored: Stored) -> dict[str, Any]:
+def catching_up(stored: Stored) -> Asked:
     """Ask after how many steps of 0.01 PGD leaves the LWTA network no more than FGSM does."""
     left = {name: found.mean for name, found in stored.down("steps", LWTA).items()}
     steps = {
@@ -128,7 +128,7 @@ def _reach(steps: int) -> str:
     )
 
 
-def averaging(stored: Stored) -> dict[str, Any]:
+def averaging(stored: Stored) -> Asked:
     """Ask whether gradients averaged over fifty draws find what a single draw's do not."""
     left = {name: found.mean for name, found in stored.down("attacks on LWTA", LWTA).items()}
     samples = sorted(int(name[9:]) for name in left if name.startswith("PGD, EOT="))
@@ -160,7 +160,7 @@ def averaging(stored: Stored) -> dict[str, Any]:
     }
 
 
-def proved(stored: Stored) -> dict[str, Any]:
+def proved(stored: Stored) -> Asked:
     """Ask which network has more certified answers: the one trained with noise or without."""
     noisy, plain = (stored.down("certificate", name) for name in (SMOOTHING, REGULAR))
     ahead = {noisy[radius].mean - plain[radius].mean for radius in noisy}

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from robustnb.asked import Asked, placed
-from robustnb.attacks.asked import Answers
+from robustnb.attacks.predictions import Answers
 from robustnb.defenses.bang import balancing
 from robustnb.models import predict
 from robustnb.papers.bang.figures import Networks, noisy
 from robustnb.papers.bang.protocols import PLAIN
 from robustnb.plots.lines import Series
+from robustnb.predictions import Asked, placed
 from robustnb.stored import Stored
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
-from robustnb.asked import Asked, placed
+from robustnb.predictions import Asked, placed
 
 Answers = Callable[..., Mapping[str, Tensor]]  # see AttackExplorer.answers
 
