@@ -21,7 +21,7 @@ def short_gradients(lengths: Mapping[str, Tensor], iterations: int) -> Asked:
         "are their gradients shorter: in the plain one, which does not listen to short gradients, "
         "or in the one with BANG, which does?",
         "choices": {
-            "plain": "Its short gradients hardly move the weights, so that they might shrink unseen. "
+            "plain": "Its short gradients hardly move the weights, so they might shrink unseen. "
             "But a gradient shrinks while its digit is pushed deeper into its class, and a short "
             "gradient hardly pushes.",
             "BANG": "A digit that keeps its say is pushed on, deeper and deeper into its class. "
