@@ -98,8 +98,10 @@ class StaticWidget(anywidget.AnyWidget):
             return f'<div class="static-widget" data-mounted>{style}\n{self.fallback()}</div>'
         texts = self._sources()
         shared = "\n".join(map(_text_script, [_HOST, *texts, *self.blobs.values()]))
+        # What has no setting in the address needs no name there.
+        name = f' data-name="{escape(self.name)}"' if self._address() else ""
         return (
-            f'<div class="static-widget" data-name="{escape(self.name)}">'
+            f'<div class="static-widget"{name}>'
             f'<style id="{_identity(str(self._css))}">{self._css}</style>\n'
             f"<div>{self.fallback()}</div>\n"
             f'<script type="application/json">{self._for_the_host(texts)}</script>\n'

@@ -147,7 +147,7 @@ function misunderstood(name, address, model) {
 
 // What the address says of explorables that the page does not have.
 function strangers() {
-  const names = [...document.querySelectorAll(".static-widget:not([data-name=''])")].map(uniqueName);
+  const names = [...document.querySelectorAll(".static-widget[data-name]")].map(uniqueName);
   const owners = addressEntries().filter((entry) => /\..*=/.test(entry)).map(entryOwner);
   const unknown = [...new Set(owners)].filter((owner) => !names.includes(owner));
   return unknown.map((owner) => `${owner} is no explorable of this page: ${names.join(", ")} are`);
@@ -224,7 +224,7 @@ function keepAddress(name, address, model, el) {
 // --- The page for teachers, which shows another page in a frame
 
 function tellFrame(name, address, model) {
-  if (parent === globalThis) return;
+  if (parent === globalThis || address.length === 0) return;
   const tell = () => {
     const entries = ownEntries(name, address, model);
     const hidden = [...model.get("hidden")];
@@ -237,9 +237,9 @@ function tellFrame(name, address, model) {
 
 // Two widgets of one name are told apart by their order on the page.
 function uniqueName(widget) {
-  const { name } = widget.dataset;
+  const { name = "" } = widget.dataset;
   const namesakes = [...document.querySelectorAll(".static-widget")].filter(
-    (other) => other.dataset.name === name,
+    (other) => (other.dataset.name ?? "") === name,
   );
   const place = namesakes.indexOf(widget);
   return place === 0 ? name : `${name}-${place + 1}`;
@@ -283,7 +283,7 @@ export async function mount(widget) {
 
 function sayMisunderstood(name, address, model, el) {
   el.querySelector(":scope > .explorable-notice")?.remove();
-  const isFirst = document.querySelector(".static-widget:not([data-name=''])")?.contains(el);
+  const isFirst = document.querySelector(".static-widget[data-name]")?.contains(el);
   const faults = [...(isFirst ? strangers() : []), ...misunderstood(name, address, model)];
   if (faults.length === 0) return;
   const line = document.createElement("p");
