@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from robustnb.attacks.gradient import PGD
 from robustnb.attacks.line_search import HotCold
 from robustnb.data import load
+from robustnb.judging import Judged
 from robustnb.models import predict
 from robustnb.papers.bang import own_tables, tables
 from robustnb.papers.bang.measuring import Health, Searched, correct
@@ -28,7 +29,6 @@ from robustnb.papers.bang.protocols import (
 from robustnb.papers.bang.strong_attacks import perturb, withstand
 from robustnb.papers.bang.tables import TABLES, measure, trained
 from robustnb.papers.bang.training import Trained, Training, train
-from robustnb.papers.judging import Judged
 from robustnb.papers.pieces import Piece, key, pieces_in, result
 from robustnb.randomness import seeded
 from robustnb.results import Row, published

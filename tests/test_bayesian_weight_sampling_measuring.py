@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from robustnb.judging import single_draws
 from robustnb.models import fully_connected
 from robustnb.papers.bayesian_weight_sampling import measuring
 from robustnb.papers.bayesian_weight_sampling.training import Trained, variational_network
-from robustnb.papers.judging import single_draws
 from robustnb.randomness import noise_from, seeded
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustnb.papers.judging import Judged, ensemble, judge, passes, single_draws, worst_case
+from robustnb.judging import Judged, ensemble, judge, passes, single_draws, worst_case
 from robustnb.randomness import seeded
 
 

@@ -8,9 +8,9 @@ from robustnb.attacks.gradient import FGSM, PGD
 from robustnb.data import load
 from robustnb.defenses.lwta import WinnerTakesAll, competitions
 from robustnb.defenses.pni import coefficients
+from robustnb.judging import judge, passes
 from robustnb.models import predict
 from robustnb.papers.images import Images
-from robustnb.papers.judging import judge, passes
 from robustnb.papers.stochastic_lwta.measuring import NoiseOff, answers, attack_and_judge, noise_off
 from robustnb.papers.stochastic_lwta.protocols import LWTA, MIXED_NOISE, NETWORKS, REGULAR
 from robustnb.papers.stochastic_lwta.stand_in import Through

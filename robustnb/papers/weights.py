@@ -13,9 +13,9 @@ from robustnb.data import Dataset
 from robustnb.devices import device
 from robustnb.files import whole
 from robustnb.fingerprint import fingerprint
+from robustnb.judging import passes, single_draws
 from robustnb.models import copied
 from robustnb.papers.images import Images, loaded
-from robustnb.papers.judging import passes, single_draws
 from robustnb.papers.pieces import Piece, result
 from robustnb.randomness import seeded, stochastic_layers
 from robustnb.results import BOOK

@@ -10,13 +10,13 @@ from torch import Tensor
 from robustnb.attacks.black_box import Square
 from robustnb.attacks.gradient import PGD
 from robustnb.attacks.line_search import FastGradientSign, HotCold
+from robustnb.judging import Judged, worst_case
 from robustnb.papers.bang.cost import step_seconds
 from robustnb.papers.bang.measuring import Health, LineSearch, Searched, health
 from robustnb.papers.bang.parts import PERCENT, PIXELS, cell_of, percent, searched, trained
 from robustnb.papers.bang.protocols import OTHER, PLAIN, Network, Study
 from robustnb.papers.bang.random_noise import Noisy, add_noise
 from robustnb.papers.bang.strong_attacks import perturb, withstand
-from robustnb.papers.judging import Judged, worst_case
 from robustnb.papers.pieces import Piece
 from robustnb.papers.tables import Cell, Part
 

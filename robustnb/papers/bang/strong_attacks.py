@@ -5,9 +5,9 @@ from torch import Tensor
 from robustnb.attacks.black_box import Square
 from robustnb.attacks.gradient import PGD
 from robustnb.devices import device
+from robustnb.judging import Judged, attacker_draws, judge, passes
 from robustnb.papers.bang.training import BATCH, Trained
 from robustnb.papers.images import Images
-from robustnb.papers.judging import Judged, attacker_draws, judge, passes
 
 
 def perturb(source: Trained, attack: PGD | Square, images: Images, seed: int) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 
 from robustnb.attacks.black_box import Square
 from robustnb.attacks.gradient import PGD
+from robustnb.judging import worst_case as worst_of
 from robustnb.papers.bayesian_weight_sampling.cells import (
     BySize,
     accuracy_cell,
@@ -47,7 +48,6 @@ from robustnb.papers.bayesian_weight_sampling.parts import (
 from robustnb.papers.bayesian_weight_sampling.protocols import Protocol
 from robustnb.papers.bayesian_weight_sampling.training import DEFENDER
 from robustnb.papers.images import Images
-from robustnb.papers.judging import worst_case as worst_of
 from robustnb.papers.pieces import Piece
 from robustnb.papers.tables import Cell, Part
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from robustnb.attacks.common import Attack
 from robustnb.defenses.bayesian import bayesian_layers, mean_network, sample_logits
 from robustnb.devices import device
+from robustnb.judging import Judged, attacker_draws, ensemble, judge, passes, single_draws
 from robustnb.metrics import accuracy, distortion
 from robustnb.papers.bayesian_weight_sampling.training import PIXEL_RANGE, Trained
 from robustnb.papers.images import Images
-from robustnb.papers.judging import Judged, attacker_draws, ensemble, judge, passes, single_draws
 from robustnb.pruning import prune
 from robustnb.randomness import seeded
 from robustnb.training import Split, score_accuracy

@@ -12,8 +12,8 @@ from robustnb.attacks.lbfgs import LBFGS, BatchLBFGS
 from robustnb.corruptions import Constants, corrupt
 from robustnb.defenses.noise import noise_layers
 from robustnb.devices import device
+from robustnb.judging import attacker_draws
 from robustnb.papers.images import Images
-from robustnb.papers.judging import attacker_draws
 from robustnb.papers.noise_optimization.training import Trained, one_pass_accuracy
 from robustnb.randomness import noise_from, seeded
 from robustnb.training import Split

@@ -7,7 +7,7 @@ from functools import partial
 from robustnb.attacks.black_box import Square
 from robustnb.attacks.gradient import PGD
 from robustnb.attacks.lbfgs import LBFGS, BatchLBFGS
-from robustnb.papers.judging import Judged, worst_case
+from robustnb.judging import Judged, worst_case
 from robustnb.papers.noise_optimization.cost import step_cost
 from robustnb.papers.noise_optimization.measuring import (
     BATCH,

@@ -10,9 +10,9 @@ from robustnb.attacks.gradient import averaged_gradient
 from robustnb.checkpoint import History
 from robustnb.defenses.noise import GaussianNoise
 from robustnb.devices import device
+from robustnb.judging import attacker_draws
 from robustnb.models import evaluating
 from robustnb.papers.images import Images
-from robustnb.papers.judging import attacker_draws
 from robustnb.papers.noise_optimization.measuring import BATCH, mean_accuracy, used
 from robustnb.papers.noise_optimization.training import (
     Trained,

@@ -2,8 +2,8 @@
 
 from robustnb.attacks.black_box import Square
 from robustnb.attacks.gradient import PGD
+from robustnb.judging import Judged, judge, passes
 from robustnb.papers.images import Images
-from robustnb.papers.judging import Judged, judge, passes
 from robustnb.papers.noise_optimization.measuring import in_batches, used
 from robustnb.papers.noise_optimization.training import TOGETHER, Trained
 

@@ -11,9 +11,9 @@ from robustnb.attacks.common import Attack
 from robustnb.defenses.pni import coefficients
 from robustnb.defenses.smoothing import certify
 from robustnb.devices import device
+from robustnb.judging import Judged, attacker_draws, judge, passes
 from robustnb.models import predict
 from robustnb.papers.images import Images
-from robustnb.papers.judging import Judged, attacker_draws, judge, passes
 from robustnb.papers.stochastic_lwta.training import Trained
 from robustnb.randomness import noise_from, seeded
 

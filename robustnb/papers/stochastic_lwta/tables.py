@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from robustnb.attacks.common import Attack
-from robustnb.papers.judging import Judged, worst_case
+from robustnb.judging import Judged, worst_case
 from robustnb.papers.pieces import Piece
 from robustnb.papers.stochastic_lwta.attacks import (
     PRINTED_ATTACKS,
