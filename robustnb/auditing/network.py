@@ -63,14 +63,16 @@ def _told_if_hidden(answer: Any) -> Any:
 
 def _part(answer: Any, output: Output) -> Tensor:
     if callable(output):
-        found: Tensor = output(answer)
-        return found
+        chosen: Tensor = output(answer)
+        return chosen
     try:
-        found = answer[output]
+        part: Tensor | None = None if isinstance(answer, Tensor) else answer[output]
     except (KeyError, IndexError, TypeError):
+        part = None
+    if part is None:
         held = f" with {', '.join(map(repr, answer))}" if isinstance(answer, dict) else ""
         raise ValueError(
             f"output is {output!r}: the network returns a {type(answer).__name__}{held}, which has "
             "no such part."
-        ) from None
-    return found
+        )
+    return part
