@@ -126,7 +126,7 @@ NOT_FINITE = Rule(
 ZERO = Rule(
     "zero gradients",
     0.01,
-    "The gradient of the margin is exactly 0 for {value} of the images.",
+    "The gradient of the margin is exactly 0 for {value} of the images, or of images near them.",
     "Look for rounding, steps and saturated units, and attack through a smooth stand_in=.",
     f"{PINTOR}, indicator of unavailable gradients{OURS}",
 )
@@ -170,6 +170,14 @@ SINGLE = Rule(
     "The same attack leaves {value} more with one draw a step than with means of draws.",
     "Believe no number of an attack that takes one draw a step (EOT 1).",
     f"{ATHALYE}, section 4.2{OURS}",
+    alarming=False,
+)
+LUCK = Rule(
+    "luck decides",
+    0.05,
+    "Under attack the answer to {value} of the images is right in some draws and wrong in others.",
+    "Say what an attacker gets who may try again: the report has the share right in every draw.",
+    f"{CARLINI}, section 5{OURS}",
     alarming=False,
 )
 ONE_STEP = Rule(
@@ -248,7 +256,7 @@ ACTIVE = Rule(
 FAILED = Rule(
     "an attack broke off",
     0.0,
-    "{value} of the attacks broke off with an error; the report says with which.",
+    "{value} of the attacks and trials broke off with an error; the report says with which.",
     "Mend what the error names, and audit again.",
     "this book",
 )
