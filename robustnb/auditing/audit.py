@@ -151,8 +151,8 @@ class _Work:
         own = white_box(chosen, eps, norm, self.classes) if self._has_gradient() else {}
         others = black_box(chosen, eps, norm) | from_sources(chosen, eps, norm, sources)
         through = through_stand_in(chosen, eps, norm, self.classes, stand_in)
-        if stand_in is None and not self._is_hidden():
-            through = {}
+        if stand_in is None:
+            through = {name: each for name, each in through.items() if self._differs(each.means)}
         for name, attack in (own | others | through).items():
             yield name, partial(self._attack, name, attack)
         yield "comparison of attacks", lambda: self._compare(list(own), list(others), list(through))
@@ -185,20 +185,19 @@ class _Work:
     def _has_gradient(self) -> bool:
         return not any(sign.raised and sign.rule is signs.MISSING for sign in self.signs)
 
-    def _is_hidden(self) -> bool:
+    def _differs(self, means: bool) -> bool:
         """Tell whether a smooth stand-in that can be made has other gradients than the network."""
-        if self.random:
-            return True
         if not self._has_gradient():
             return True
         few, labels = self.images[self.probes[:FEW]], self.labels[self.probes[:FEW]]
+        smooth = smoothed(self.network, means)
         for images in (few, self._moved_by_chance(few)):
-            asked_about = images, labels, margin, 1, 0
+            one_pass = images, labels, margin, 1, 0
             try:
-                other = probes.mean_gradient(smoothed(self.network), *asked_about)
+                other = probes.mean_gradient(smooth, *one_pass)
             except ValueError:  # no stand-in can be made
                 return False
-            own = probes.mean_gradient(self.network, *asked_about)
+            own = probes.mean_gradient(self.network, *one_pass)
             if not torch.allclose(own, other, rtol=1e-3, atol=1e-3 * own.abs().max().item()):
                 return True
         return False

@@ -115,7 +115,7 @@ def from_sources(
 
 def through_stand_in(
     effort: Effort, eps: float, norm: Norm, classes: int, stand_in: nn.Module | None
-) -> dict[str, Attack]:
+) -> dict[str, BPDA]:
     """Name the attacks by the gradients of a stand-in: a given one, or one that is made.
 
     A network with noise gets two that are made, with the noise off and with the noise as it is.
@@ -131,9 +131,9 @@ def through_stand_in(
     }
 
 
-def smoothed(network: nn.Module) -> nn.Module:
+def smoothed(network: nn.Module, means: bool) -> nn.Module:
     """Return a network that answers as `network` does, with the gradients of a stand-in."""
-    return BackwardThrough(network, Smooth(network))
+    return BackwardThrough(network, Smooth(network, means))
 
 
 def one_step(eps: float, norm: Norm, eot_samples: int) -> Attack:
