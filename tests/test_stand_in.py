@@ -65,6 +65,7 @@ STEPS: dict[str, tuple[Function, Function]] = {
     "squared": (lambda x: x.floor().add(1).square(), lambda x: (2 * x.floor() + 2).detach() * x),
     "multiplied": (lambda x: x * (5 * x).trunc(), lambda x: (5 * x + (5 * x).trunc()).detach() * x),
     "in place": (lambda x: x.mul(7).ceil_().div_(7), identity),
+    "by name": (lambda x: torch.round(input=7 * x, decimals=0) / 7, identity),
     "bytes": (lambda x: (255 * x).byte().to(x.dtype) / 255, identity),
     "bytes divided": (lambda x: (255 * x).to(torch.int32) / 255 * torch.ones_like(x), identity),
     "whole numbers": (lambda x: ((255 * x).long() // 16 * 16).double() / 255, identity),
@@ -339,9 +340,11 @@ def test_a_stand_in_of_one_s_own_leads_the_attack() -> None:
 def test_answers_that_do_not_fit_are_told() -> None:
     x, labels = images(), torch.zeros(40, dtype=torch.long)
     three = fully_connected("FC-3", in_features=16)
-    with pytest.raises(ValueError, match=r"stand-in answers 40 images by the shape \(40, 3\)"):
+    with pytest.raises(ValueError, match=r"stand-in returns the shape \(40, 3\) for 40 images"):
         BPDA(PGD(0.1, 0.1, 1), three)(plain(), x, labels)
-    with pytest.raises(ValueError, match=r"returns a tuple"):
+    with pytest.raises(ValueError, match=r"stand-in returns a tuple for 40 images"):
+        BPDA(PGD(0.1, 0.1, 1), Wrapped(nn.Identity(), lambda x: (x, x)))(plain(), x, labels)
+    with pytest.raises(ValueError, match=r"the network returns a tuple"):
         BPDA(PGD(0.1, 0.1, 1))(Wrapped(nn.Identity(), lambda x: (x, x)), x, labels)
     with pytest.raises(ValueError, match=r"the network is a function: it must be a torch.nn"):
         BPDA(PGD(0.1, 0.1, 1))(identity, x, labels)
