@@ -4,10 +4,20 @@ from functools import cache
 
 import pytest
 import torch
-from fakes import FAKES, Fake, NoiseDetector, total_variation, undefended
+from fakes import (
+    FAKES,
+    ColdSampling,
+    Fake,
+    GradientKiller,
+    InputQuantiser,
+    NoiseDetector,
+    total_variation,
+    undefended,
+)
 from torch import Tensor, nn
 
 from robustnb.attacks.gradient import PGD
+from robustnb.attacks.stand_in import BPDA
 from robustnb.data import load
 from robustnb.metrics import accuracy
 from robustnb.models import predict
@@ -51,6 +61,14 @@ def test_a_fake_costs_few_answers_and_fools_the_naive_attacker(kind: type[Fake])
     plain_clean, plain_robust = judged_naively(Plain)
     assert clean >= plain_clean - 0.03
     assert robust >= plain_robust + 0.1
+
+
+@pytest.mark.parametrize("kind", [GradientKiller, InputQuantiser, ColdSampling, NoiseDetector])
+@pytest.mark.filterwarnings("ignore:The network's outputs")
+def test_through_a_stand_in_the_naive_attack_sees_what_is_hidden(kind: type[Fake]) -> None:
+    model = kind(undefended()).eval()
+    found = BPDA(NAIVE)(model, IMAGES, LABELS, seeded(0))
+    assert right(model, found) <= judged_naively(Plain)[1] + 0.05
 
 
 @pytest.mark.parametrize("kind", FAKES)
