@@ -112,7 +112,7 @@ class NoiseDetector(Fake):
     a certain answer, the network's own, and so have no gradient.
     """
 
-    def __init__(self, network: nn.Module, most: float = 0.14) -> None:
+    def __init__(self, network: nn.Module, most: float = 0.141) -> None:
         super().__init__(network)
         self.most = most
 

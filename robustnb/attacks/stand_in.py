@@ -74,10 +74,11 @@ class BackwardThrough(nn.Module):
         if not isinstance(answer, Tensor):  # whoever asked finds fault with it
             return answer
         if not isinstance(slope, Tensor) or slope.shape != answer.shape:
-            shape = f"shape {tuple(slope.shape)}" if isinstance(slope, Tensor) else type(slope)
+            is_tensor = isinstance(slope, Tensor)
+            found = f"the shape {tuple(slope.shape)}" if is_tensor else f"a {type(slope).__name__}"
             raise ValueError(
-                f"the stand-in answers {len(images)} images by the {shape}, and the network by "
-                f"the shape {tuple(answer.shape)}: both must return the same logits."
+                f"the stand-in returns {found} for {len(images)} images, and the network the shape "
+                f"{tuple(answer.shape)}: both must return logits of the same classes."
             )
         return straight(slope, answer)
 
@@ -135,7 +136,7 @@ class Smooth(nn.Module):
                 "as stand_in."
             ) from error
         if isinstance(answer, Tensor):
-            _hear_blank_functions(answer)
+            _open_blank_functions(answer)
         return answer
 
 
@@ -161,7 +162,7 @@ def _gradient(answer: Any, inputs: Tensor) -> Tensor | None:
     return gradient
 
 
-def _hear_blank_functions(answer: Tensor) -> None:
+def _open_blank_functions(answer: Tensor) -> None:
     """Let custom functions behind an answer, if their gradient is 0, pass on what they get."""
     for node in _nodes(answer.grad_fn):
         if isinstance(node, BackwardCFunction):

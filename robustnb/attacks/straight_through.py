@@ -18,6 +18,9 @@ Handler = Callable[[Function, tuple[Any, ...], dict[str, Any]], Any]
 ROUNDING = ("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside")
 DIVISIONS = ("floor_divide", "__floordiv__", "__rfloordiv__")
 DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout")
+GREATER, LESS = ("gt", "ge", "greater", "greater_equal"), ("lt", "le", "less", "less_equal")
+# How many arguments must be given by their places, for a step to be seen through: one, or so many.
+TAKEN = dict.fromkeys(("randn", "normal"), 0) | dict.fromkeys((*DIVISIONS, *GREATER, *LESS), 2)
 RESHAPING = ("__getitem__", "unsqueeze", "view", "reshape")
 IN_PLACE = ("__setitem__", "__iadd__", "__isub__", "__imul__", "__idiv__", "__itruediv__")
 # What is raised where only whole numbers will do, as for an index.
@@ -32,7 +35,7 @@ class StraightThrough(TorchFunctionMode):
     - Rounding, floor, ceil, trunc and sign pass them on as the identity does, casts to whole
       numbers and back too; a winner, as `one_hot` of `argmax` or by `scatter`, as softmax does.
     - With `means`, Gaussian numbers are at their mean, and dropout is off.
-    - With `everything`, `detach` and `no_grad` are not heard, comparisons pass gradients on as the
+    - With `everything`, `detach` and `no_grad` do nothing, comparisons pass gradients on as the
       difference of what they compare, and softmax, sigmoid and tanh have the slope that they have
       where they do not saturate. It is for a network that has no gradient without: elsewhere it
       distorts true ones, such as that of `x * (x > 0)`.
@@ -58,8 +61,13 @@ class StraightThrough(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run `func`, or what stands in for it."""
+        named = dict(kwargs or {})
+        if not args and "input" in named:
+            args = (named.pop("input"),)
         handler = self.handlers.get(_name(func), self.carried)
-        return handler(func, args, kwargs or {})
+        if len(args) < TAKEN.get(_name(func), 1):  # the others by their names
+            handler = self.carried
+        return handler(func, args, named)
 
     def carried(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run `func`; where an argument stands for a smooth number, its result has the slope."""
@@ -119,7 +127,7 @@ class StraightThrough(TorchFunctionMode):
 
     def div(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Divide; with a rounding_mode, as in `divided`."""
-        rounds = kwargs.get("rounding_mode") is not None and not _in_place(_name(func))
+        rounds = kwargs.get("rounding_mode") is not None and len(args) > 1
         return (self.divided if rounds else self.carried)(func, args, kwargs)
 
     def cast(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -170,8 +178,7 @@ class StraightThrough(TorchFunctionMode):
         value, (one, other) = func(*args, **kwargs), args[:2]
         if not any(map(_smooth, (one, other))):
             return value
-        above = _name(func) in ("gt", "ge", "greater", "greater_equal")
-        return self.remembered(value, one - other if above else other - one)
+        return self.remembered(value, one - other if _name(func) in GREATER else other - one)
 
     def chosen(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Choose by a comparison, whose gradient is weighed by what is chosen between."""
@@ -192,7 +199,7 @@ def _always(mode: StraightThrough) -> dict[str, Handler]:
     handlers |= dict.fromkeys(("argmax", "max"), mode.winner)
     handlers |= dict.fromkeys(RESHAPING, mode.reshaped)
     handlers |= dict.fromkeys(_both(("scatter",)), mode.scattered)
-    return handlers | {"one_hot": mode.one_hot, "register_hook": _unheard}
+    return handlers | {"one_hot": mode.one_hot, "register_hook": _without_effect}
 
 
 def _means() -> dict[str, Handler]:
@@ -202,9 +209,7 @@ def _means() -> dict[str, Handler]:
 
 
 def _everything(mode: StraightThrough) -> dict[str, Handler]:
-    greater = ("gt", "ge", "greater", "greater_equal")
-    handlers: dict[str, Handler] = dict.fromkeys(greater, mode.compared)
-    handlers |= dict.fromkeys(("lt", "le", "less", "less_equal"), mode.compared)
+    handlers: dict[str, Handler] = dict.fromkeys((*GREATER, *LESS), mode.compared)
     handlers |= dict.fromkeys(("detach", "detach_", "data"), _itself)
     handlers |= dict.fromkeys(("numpy", "__array__"), _detached)
     handlers |= dict.fromkeys(("softmax", "sigmoid", "tanh"), _warm)
@@ -246,8 +251,8 @@ def _centre_in_place(func: Function, args: tuple[Any, ...], kwargs: dict[str, An
     return func(*args, **kwargs).fill_(mean)
 
 
-def _unheard(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Hook a copy, so that no gradient is changed on its way back."""
+def _without_effect(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Hook a copy, so that the hook changes no gradient on its way back."""
     return func(args[0].clone(), *args[1:], **kwargs)
 
 
