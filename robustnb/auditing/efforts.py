@@ -1,5 +1,6 @@
 """How hard an audit tries: the attacks of each effort, from those that any network should meet."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -141,3 +142,10 @@ def one_step(eps: float, norm: Norm, eot_samples: int) -> Attack:
     if norm == "linf":
         return FGSM(eps, eot_samples)
     return PGD(eps, eps, 1, random_start=False, norm=norm, eot_samples=eot_samples)
+
+
+def cost(attack: Attack) -> int:
+    """Return about how many passes of an image an attack takes at most."""
+    within = getattr(attack, "attack", attack)
+    counts = ("steps", "restarts", "targets", "queries", "eot_samples", "binary_search_steps")
+    return math.prod(max(getattr(within, name, 1), 1) for name in counts)

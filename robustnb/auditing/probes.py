@@ -10,28 +10,36 @@ from robustnb.attacks.gradient import cross_entropies
 from robustnb.auditing import signs
 from robustnb.auditing.network import Network, asked, differ
 from robustnb.auditing.signs import Sign
-from robustnb.checks import SUMS, NotFinite
+from robustnb.checks import SUMS, NotFinite, logits_of
 from robustnb.metrics import margin
 from robustnb.models import evaluating, logits_and_slope
 from robustnb.randomness import noise_from, seeded
 
 ALONE = 16  # images that are asked about one by one
+DRAWS = 8
 
 
 def is_random(network: Network, images: Tensor) -> bool:
-    """Tell whether two draws of a network answer differently."""
-    return bool(differ(asked(network, images, 0), asked(network, images, 1)).any())
+    """Tell whether a network draws random numbers, or answers otherwise when asked again."""
+    generator = seeded(0, images.device)
+    begun = generator.get_state()
+    with evaluating(network), noise_from(network, generator), torch.no_grad():
+        first = logits_of(network, images)
+    drew = not torch.equal(generator.get_state(), begun)
+    return drew or bool(differ(first, asked(network, images, 0)).any())
 
 
 def of_outputs(network: Network, images: Tensor) -> Iterator[Sign]:
     """Look at logits: are they random, probabilities, dependent on the batch."""
-    logits, again, other = (asked(network, images, seed) for seed in (0, 0, 1))
-    yield signs.RANDOM.on(_share(differ(logits, other)))
-    hidden = _share(differ(logits, again))
+    logits = asked(network, images, 0)
+    # A draw for the whole batch, such as a size, is now and then the same twice.
+    apart = torch.stack([differ(logits, asked(network, images, 1 + n)) for n in range(DRAWS)])
+    yield signs.RANDOM.on(_share(apart.any(0)))
+    hidden = _share(differ(logits, asked(network, images, 0)))
     yield signs.HIDDEN.on(hidden)
     sums = (logits.sum(1) - 1).abs() < SUMS
     yield signs.PROBABILITIES.on(_share(sums & (logits >= 0).all(1) & (logits <= 1).all(1)))
-    if not differ(logits, other).any() and not hidden:
+    if not apart.any() and not hidden:
         few = images[:ALONE]
         alone = torch.cat([asked(network, image, 0) for image in few.split(1)])
         yield signs.BATCH.on(_share(differ(asked(network, images, 0)[: len(few)], alone)))
