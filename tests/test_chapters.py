@@ -89,7 +89,7 @@ def test_a_chapter_runs_under_papermill(path: Path, built_book: Path) -> None:
 
 def nbval(*paths: Path) -> str:
     """Return the report of nbval, which compares what the check cells print."""
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-v"]
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-rA"]
     command += ["--nbval-cell-timeout", "600", "-p", "no:cacheprovider", "-p", "no:xdist"]
     command += map(str, paths)
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
@@ -119,8 +119,8 @@ def replayed(built_book: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 def check_report(report: str, path: Path) -> None:
     """Check that nbval has found the altered cell of a chapter, and that all others are right."""
     _, cells, last = altered(path)
-    lines = re.findall(rf"^\S*\b{path.stem}\S*\.ipynb::Cell (\d+) (\w+)", report, re.MULTILINE)
-    found = {int(number): outcome for number, outcome in lines}
+    said = rf"^(PASSED|FAILED) \S*/{path.name}::Cell (\d+)"
+    found = {int(number): outcome for outcome, number in re.findall(said, report, re.MULTILINE)}
     expected = dict.fromkeys(range(len(cells)), "PASSED") | {last: "FAILED"}
     assert found == expected, report
     assert f"something else than {path.stem}" in report
