@@ -25,7 +25,7 @@ from robustnb.results import (
     update_rows,
     write_rows,
 )
-from robustnb.verdicts import OPEN, Claim, Verdict, most_decided
+from robustnb.verdicts import OPEN, Claim, Measured, Verdict, most_decided
 
 if TYPE_CHECKING:
     from robustnb.papers.weights import Facts
@@ -101,7 +101,8 @@ def verdicts(paper: str, rows: Sequence[Row] | None = None, folder: Path = BOOK)
         by_profile = [*filter(None, stored)] or [[]]
     else:
         by_profile = [list(rows)]
-    return most_decided([[judge(found, folder) for judge in judges] for found in by_profile])
+    cells = [Measured(paper, found, folder) for found in by_profile]
+    return most_decided([[each.judge(measured) for each in judges] for measured in cells])
 
 
 def _claims(paper: str, folder: Path) -> Iterator[Claim]:

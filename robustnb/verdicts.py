@@ -1,7 +1,7 @@
 """What became of a paper's claims: decided from rows, by code, with a reason in one sentence."""
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -75,12 +75,13 @@ class Quantity:
 class Measured:
     """The cells of one paper, looked up by table, row and column: measured, and as printed."""
 
-    def __init__(self, paper: str, rows: Iterable[Row], folder: Path = BOOK) -> None:
-        """Merge the rows over seeds; raises ValueError where a cell was measured in two ways.
+    def __init__(self, paper: str, rows: Sequence[Row], folder: Path = BOOK) -> None:
+        """Merge rows of one profile over seeds.
 
-        An average over only some of the published sets decides nothing about them all.
+        An average over only some of the published sets decides nothing about them all. Raises
+        ValueError for several profiles, and where a cell was measured in two ways.
         """
-        self._paper, self._folder = paper, folder
+        self._paper, self.folder, self.profile = paper, folder, _profile(rows)
         whole = (row for row in rows if not results.is_partial(row, folder))
         self._cells = results.one_per_cell(whole)
 
@@ -97,11 +98,11 @@ class Measured:
 
     def printed(self, table: str, row: str, column: str) -> float:
         """Return the number that the paper printed in a cell."""
-        return results.printed(self._paper, table, row, column, self._folder)
+        return results.printed(self._paper, table, row, column, self.folder)
 
     def printed_rows(self, table: str) -> list[str]:
         """Return the names of the rows that the paper printed in a table."""
-        cells = results.published(self._paper, table, self._folder)
+        cells = results.published(self._paper, table, self.folder)
         return list(dict.fromkeys(cell["row"] for cell in cells))
 
 
@@ -113,15 +114,18 @@ class Claim:
     decide: Callable[[Measured], Finding]
 
     def __call__(self, rows: Sequence[Row], folder: Path = BOOK) -> Verdict:
-        """Return the verdict from rows of one profile.
+        """Return the verdict from rows of one profile."""
+        return self.judge(Measured(self._line(folder)["paper"], rows, folder))
+
+    def judge(self, measured: Measured) -> Verdict:
+        """Return the verdict from the measured cells of its paper.
 
         A reason found at another profile than "paper" says so. A cell that is missing makes the
         claim "not run", and one that tells nothing "undecided".
         """
-        line = next(line for line in results.claims(folder=folder) if line["id"] == self.id)
-        profile = _profile(rows)
+        line, profile = self._line(measured.folder), measured.profile
         try:
-            found = self.decide(Measured(line["paper"], rows, folder))
+            found = self.decide(measured)
         except Undecided as why:
             found = Finding("undecided", str(why), {})
         except NotMeasured as missing:
@@ -134,6 +138,9 @@ class Claim:
             found.numbers,
             line["what decides it"],
         )
+
+    def _line(self, folder: Path) -> dict[str, str]:
+        return next(line for line in results.claims(folder=folder) if line["id"] == self.id)
 
 
 def claim(identifier: str) -> Callable[[Callable[[Measured], Finding]], Claim]:
