@@ -228,7 +228,12 @@ def test_colour_images_of_one_network(visit: Visit, tmp_path: Path) -> None:
             re.compile(r"^At ε 0.0314 the network (still )?says (cat|dog) \(\d+%\)\. True class: c")
         )
         expect(page.get_by_role("radio", name="plain")).to_have_count(0)
-        expect(page.get_by_role("button", name="New random draws")).to_be_disabled()
+        expect(page.get_by_role("button", name="New random draws")).to_have_count(0)
+        page.get_by_label("PGD").check()
+        expect(page.get_by_role("button", name="New random draws")).to_be_visible()
+        page.get_by_role("slider").press("Home")  # a random start within 0 is none
+        expect(page.get_by_role("button", name="New random draws")).to_have_count(0)
+        expect(page.locator(LINE).first).to_contain_text("At ε 0, where no pixel moves, the")
 
 
 def test_without_javascript_a_picture_stands_in(visit: Visit, page_file: Path) -> None:

@@ -11,6 +11,7 @@ import {
   inSlices,
   kernelQuestions,
   longest,
+  offer,
   ORANGE,
   panel,
   putImage,
@@ -95,7 +96,7 @@ function sentence(state, { image, attacked, answers, truth, isOwn }, { networks,
   const rms = shortNumber(size / Math.sqrt(image.length));
   const opening = state.attack === MINIMUM
     ? `With the smallest perturbation found (root mean square ${rms})`
-    : `At ε ${shortNumber(state.eps)}`;
+    : `At ε ${shortNumber(state.eps)}${state.eps === 0 ? ", where no pixel moves," : ""}`;
   const claims = networks.map(({ name }, i) => claim(name, answers[i], truth, classes, size > 0));
   const of = isOwn ? `The ${networkPhrase(networks[0].name)} reads your drawing as` : "True class:";
   return `${opening} ${listed(claims)}. ${of} ${classes[truth]}.`;
@@ -107,9 +108,8 @@ function longestSentences(explorer, values) {
   const truth = classes.indexOf(longest(classes));
   const answers = networks.map(() => classes.map((_, label) => Number(label === truth)));
   const result = { image: [0], attacked: [0.0123], answers, truth, isOwn: false };
-  const eps = values.find((value) => shortNumber(value) === longest(values.map(shortNumber)));
-  return ["FGSM", MINIMUM].flatMap((attack) =>
-    [false, true].map((isOwn) => sentence({ attack, eps }, { ...result, isOwn }, explorer)));
+  return ["FGSM", MINIMUM].flatMap((attack) => values.flatMap((eps) =>
+    [false, true].map((isOwn) => sentence({ attack, eps }, { ...result, isOwn }, explorer))));
 }
 
 // --- What is drawn
@@ -197,8 +197,7 @@ function addAttackControls(frame, explorer) {
     turnOff(eps, isMinimum ? "This attack ends, at any strength, when the label is lost." : "");
     const { isKernels, networks } = explorer;
     const isRandom = isKernels || networks.some(({ network }) => network.stochastic);
-    const isDrawn = isRandom || model.get("attack") === "PGD";
-    turnOff(seed, isDrawn ? "" : "Nothing is random here: only PGD starts at a random place.");
+    offer(seed, isRandom || (model.get("attack") === "PGD" && model.get("eps") > 0));
   };
 }
 

@@ -195,7 +195,9 @@ export function slider(frame, { name, label, values, min, max, step, format = St
     output.value = format(get());
   }
 
-  const named = element("label", {}, element("span", {}, label), input);
+  const reason = element("small", { ariaHidden: "true" }); // see turnOff
+  const place = element("span", { className: "explorable-slider" }, input, reason);
+  const named = element("label", {}, element("span", {}, label), place);
   const row = element("div", { className: "explorable-control" }, named, output);
   addControl(frame, { name, label, trait }, row, show);
   return input;
@@ -275,9 +277,15 @@ export function button(frame, { name, label, press }) {
   return node;
 }
 
-// Turns a control off for a reason, which its tooltip and a screen reader say; "" turns it on.
-export function turnOff(control, reason) {
-  Object.assign(control, { disabled: reason !== "", title: reason, ariaDescription: reason });
+// Turns a slider off for a reason, which stands in its place; "" turns it on.
+export function turnOff(input, reason) {
+  Object.assign(input, { disabled: reason !== "", ariaDescription: reason });
+  input.nextSibling.textContent = reason;
+}
+
+// Where a button would change nothing, its place is empty.
+export function offer(node, isUseful) {
+  node.style.visibility = isUseful ? "" : "hidden";
 }
 
 // Draws anew: the seed is part of the address.

@@ -8,11 +8,11 @@ import {
   follow,
   inSlices,
   longest,
+  offer,
   reserve,
   say,
   seedButton,
   slider,
-  turnOff,
 } from "./controls.js";
 import { largestIndex, randomGenerator, sampleSteps, softmax } from "./network.js";
 import { imageChoice, leadingAnswers, readNetworks, readPictures } from "./pictures.js";
@@ -185,7 +185,7 @@ function drawPlayer(frame, show) {
   frame.endings.push(stop);
   return (newCount) => {
     count = newCount;
-    turnOff(node, count < 2 ? "One draw comes at once: choose more." : "");
+    offer(node, count > 1);
     finish();
   };
 }

@@ -235,6 +235,13 @@ function tellFrame(name, address, model) {
   tell();
 }
 
+// Says which explorables there are, in the order of the page, once the last of them is there.
+function tellFrameOfAll() {
+  const named = [...document.querySelectorAll(".static-widget[data-name]")];
+  if (parent === globalThis || named.some(({ dataset }) => !("mounted" in dataset))) return;
+  parent.postMessage({ robustnbNames: named.map(uniqueName) }, "*");
+}
+
 // Two widgets of one name are told apart by their order on the page.
 function uniqueName(widget) {
   const { name = "" } = widget.dataset;
@@ -278,6 +285,7 @@ export async function mount(widget) {
     throw error;
   } finally {
     widget.dataset.mounted = "";
+    tellFrameOfAll();
   }
 }
 

@@ -6,6 +6,7 @@ import {
   follow,
   inSlices,
   longest,
+  offer,
   panel,
   reserve,
   say,
@@ -158,7 +159,7 @@ function addWinnerControls(frame, explorer) {
   return () => {
     const mode = model.get("mode");
     turnOff(temperature, mode === "relaxed" ? "" : "Only the relaxed mask has a temperature.");
-    turnOff(seed, isDrawn(mode) ? "" : "This mask is not drawn: it is the same every time.");
+    offer(seed, isDrawn(mode));
   };
 }
 
