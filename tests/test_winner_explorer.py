@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from robustnb.data import load
 from robustnb.defenses.lwta import WinnerTakesAll, winners_by
 from robustnb.models import predict
+from robustnb.plots.maps import HEAT
 from robustnb.randomness import initial_weights, noise_from, seeded
 from robustnb.training import fit
 from robustnb.widgets.network import round_trip, rounded
@@ -65,17 +66,19 @@ def settled(page: Page) -> str:
 
 
 def masks(page: Page) -> list[Tensor]:
-    """Return the ink of each cell of each layer between 0 and 1, in rows; NaN between blocks."""
+    """Return the heat of each cell of each layer between 0 and 1, in rows; NaN between blocks."""
     found = page.locator(".explorable-panel > canvas").evaluate_all(
         """(canvases) => canvases.map((canvas) => {
           const { width, height } = canvas;
           const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-          return [height, width, Array.from(data.filter((_, i) => i % 4 === 3))];
+          return [height, width, Array.from(data)];
         })"""
     )
-    inks = [torch.tensor(ink).view(height, width) for height, width, ink in found]
+    colours = 255 * torch.from_numpy(HEAT(torch.linspace(0, 1, 256))).float()
+    pixels = [torch.tensor(data).view(height, width, 4).float() for height, width, data in found]
     return [
-        torch.where(ink == 0, torch.nan, (ink / 255 - 0.12).clamp(min=0) / 0.88) for ink in inks
+        torch.where(one[..., 3] == 0, torch.nan, torch.cdist(one, colours).argmin(-1) / 255)
+        for one in pixels
     ]
 
 

@@ -2,6 +2,7 @@
 
 import { distance, fgsmSteps, minimumNormSteps, pgdSteps } from "./attacks.js";
 import { drawBars, svgPanel } from "./charts.js";
+import { colourBar, signedColour } from "./colours.js";
 import {
   choice,
   drawImage,
@@ -12,7 +13,6 @@ import {
   kernelQuestions,
   longest,
   offer,
-  ORANGE,
   panel,
   putImage,
   reserve,
@@ -28,7 +28,6 @@ import { percentage, shortNumber } from "./words.js";
 
 const MINIMUM = "minimum norm";
 const PYTHONS = ["steps", "num_samples", "eot_samples"]; // what Python alone may change
-const BLUE = [0, 114, 178];
 
 // --- What is computed
 
@@ -114,7 +113,7 @@ function longestSentences(explorer, values) {
 
 // --- What is drawn
 
-// Blue is brighter and orange darker, the stronger the less one sees the page through it.
+// Blue is brighter and orange darker.
 function drawPerturbation(canvas, values, [channels, height, width], largest) {
   const image = new ImageData(width, height);
   const plane = height * width;
@@ -123,8 +122,7 @@ function drawPerturbation(canvas, values, [channels, height, width], largest) {
     for (let channel = 0; channel < channels; channel++) {
       mean += values[place + channel * plane] / channels;
     }
-    image.data.set(mean > 0 ? BLUE : ORANGE, 4 * place);
-    image.data[4 * place + 3] = largest && (255 * Math.abs(mean)) / largest;
+    image.data.set(signedColour(largest && mean / largest), 4 * place);
   }
   putImage(canvas, image);
 }
@@ -132,14 +130,15 @@ function drawPerturbation(canvas, values, [channels, height, width], largest) {
 function perturbationView(frame, shape) {
   const canvas = element("canvas", { role: "img" });
   canvas.style.outline = "1px solid var(--explorable-border)";
-  const heading = panel(frame, "", canvas).firstChild;
+  const bar = colourBar(signedColour, -1, 1);
+  panel(frame, "Perturbation", canvas, bar.node);
   return ({ image, attacked }) => {
     const values = attacked.map((pixel, i) => pixel - image[i]);
     const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    const factor = largest ? ` × ${shortNumber(Number((1 / largest).toPrecision(2)))}` : "";
-    heading.textContent = `Perturbation${factor}`;
+    const most = String(Number(largest.toPrecision(2)));
+    bar.say(largest ? `−${most}` : "", most);
     canvas.ariaLabel = largest
-      ? `The perturbation${factor}: blue pixels are made brighter, orange ones darker.`
+      ? `The perturbation, up to ${most}: blue pixels are made brighter, orange ones darker.`
       : "No perturbation.";
     drawPerturbation(canvas, values, shape, largest);
   };

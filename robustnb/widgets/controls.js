@@ -388,8 +388,6 @@ export function drawImage(canvas, pixels, [channels, height, width]) {
   putImage(canvas, image);
 }
 
-export const ORANGE = [213, 94, 0]; // seen on white and on black
-
 export function putImage(canvas, image) {
   Object.assign(canvas, { width: image.width, height: image.height });
   canvas.getContext("2d").putImageData(image, 0, 0);

@@ -15,7 +15,7 @@ import {
 } from "./controls.js";
 import { decodeTensor, forward, loadNetwork, randomGenerator, sampleSteps } from "./network.js";
 import { countedAnswers, drawsView, imageChoice, longestCounts, readPictures } from "./pictures.js";
-import { drawTiles, tileCanvas } from "./tiles.js";
+import { addTileScale, drawTiles, tileCanvas } from "./tiles.js";
 import { percentage, shortNumber } from "./words.js";
 
 // --- What is computed
@@ -76,18 +76,17 @@ function noiseLayers({ layers }, blobs) {
     .map(({ sigma }) => ({ shape: sigma.shape, sigma: decodeTensor(sigma, blobs).map(Math.abs) }));
 }
 
-// The ink goes from the smallest to the largest sigma of the layer, and pales with less noise.
-function noiseView(frame, { shape, sigma }, number) {
+// The scale is that of all layers, and the same at every multiple: it goes to their largest sigma.
+function noiseView(frame, { shape, sigma }, number, most) {
   const canvas = tileCanvas();
   const heading = panel(frame, "", canvas).firstChild;
   const [low, high] = [Math.min, Math.max].map((of) => sigma.reduce((a, b) => of(a, b)));
-  const place = (value) => (high > low ? 0.1 + (0.9 * (value - low)) / (high - low) : 0.5);
   const neurons = shape.length === 1 ? `${shape[0]} neurons` : `${shape[0]} feature maps`;
   return (scale) => {
     const range = `σ ${shortNumber(scale * low)} to ${shortNumber(scale * high)}`;
     heading.textContent = `Noise ${number}: ${neurons}, ${range}`;
     canvas.ariaLabel = `The noise of each of the ${neurons}: ${range}`;
-    drawTiles(canvas, Array.from(sigma, (value) => Math.min(1, scale) * place(value)), shape);
+    drawTiles(canvas, Array.from(sigma, (value) => most && (scale * value) / most), shape);
   };
 }
 
@@ -121,7 +120,10 @@ function render({ model, el }) {
     scales: model.get("scales"),
     accuracies: new Map(),
   };
-  const maps = noiseLayers(description, blobs).map((layer, i) => noiseView(frame, layer, i + 1));
+  const layers = noiseLayers(description, blobs);
+  const most = layers.reduce((far, { sigma }) => sigma.reduce((a, b) => Math.max(a, b), far), 0);
+  const maps = layers.map((layer, i) => noiseView(frame, layer, i + 1, most));
+  addTileScale(frame, "σ 0", `${shortNumber(most)} or more`);
   const drawAccuracy = scaleView(frame, explorer);
   const drawAnswer = drawsView(frame, explorer.classes);
   imageChoice(frame, explorer, model.get("num_choices"));

@@ -23,7 +23,7 @@ import {
   readNetworks,
   readPictures,
 } from "./pictures.js";
-import { drawTiles, tileCanvas } from "./tiles.js";
+import { addTileScale, drawTiles, tileCanvas } from "./tiles.js";
 import { percentage, shortNumber } from "./words.js";
 
 // --- What is computed
@@ -168,6 +168,7 @@ function render({ model, el }) {
   const explorer = readWinnerExplorer(model);
   const most = Math.max(...explorer.networks.map(({ competitions }) => competitions.length));
   const views = Array.from({ length: most }, (_, index) => winnersView(frame, index));
+  addTileScale(frame, "silent", "wins all of its block");
   views.push(drawsView(frame, explorer.classes));
   const showControls = addWinnerControls(frame, explorer);
   const [count, temperatures] = [model.get("num_samples"), model.get("temperatures")];
