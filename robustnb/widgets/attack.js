@@ -1,6 +1,7 @@
 // An attack on one network, and what all networks say to the picture.
 
 import { distance, fgsmSteps, minimumNormSteps, pgdSteps } from "./attacks.js";
+import { inBackground } from "./background.js";
 import { drawBars, svgPanel } from "./charts.js";
 import { colourBar, signedColour } from "./colours.js";
 import {
@@ -9,7 +10,6 @@ import {
   element,
   explorable,
   follow,
-  inSlices,
   kernelQuestions,
   longest,
   offer,
@@ -22,7 +22,13 @@ import {
   turnOff,
 } from "./controls.js";
 import { drawingPad, readPicture, writtenPicture } from "./drawing_pad.js";
-import { largestIndex, meanProbabilities, randomGenerator, sampleSteps } from "./network.js";
+import {
+  isStochastic,
+  largestIndex,
+  meanProbabilities,
+  randomGenerator,
+  sampleSteps,
+} from "./network.js";
 import { imageChoice, readNetworks, readPictures } from "./pictures.js";
 import { percentage, shortNumber } from "./words.js";
 
@@ -68,6 +74,12 @@ function* chosenSteps(state, { networks, images, labels }) {
   const answer = yield* answerSteps(state, networks[0].network, image);
   return { image, truth: largestIndex(answer), isOwn: true };
 }
+
+const attackInBackground = inBackground({
+  traits: ["networks", "pictures", "labels", "classes", "blobs"],
+  read: (model) => ({ ...readPictures(model), networks: readNetworks(model) }),
+  steps: resultSteps,
+});
 
 // --- What is said
 
@@ -195,7 +207,7 @@ function addAttackControls(frame, explorer) {
     const isMinimum = model.get("attack") === MINIMUM;
     turnOff(eps, isMinimum ? "This attack ends, at any strength, when the label is lost." : "");
     const { isKernels, networks } = explorer;
-    const isRandom = isKernels || networks.some(({ network }) => network.stochastic);
+    const isRandom = isKernels || networks.some(({ network }) => isStochastic(network));
     offer(seed, isRandom || (model.get("attack") === "PGD" && model.get("eps") > 0));
   };
 }
@@ -203,9 +215,8 @@ function addAttackControls(frame, explorer) {
 function render({ model, el }) {
   const frame = explorable(model, el, { label: "Networks under attack" });
   const isKernels = Boolean(model.get("_missing_layer"));
-  const networks = isKernels ? model.get("networks") : readNetworks(model);
-  const explorer = { ...readPictures(model), networks, isKernels };
-  const { images, shape, classes } = explorer;
+  const explorer = { ...readPictures(model), networks: model.get("networks"), isKernels };
+  const { networks, images, shape, classes } = explorer;
   if (model.get("own")) addDrawing(frame, explorer);
   const pictures = [attackedView(frame, shape), perturbationView(frame, shape)];
   if (networks.length > 1) startNewRow(frame);
@@ -228,11 +239,12 @@ function render({ model, el }) {
   }
 
   const ask = isKernels && kernelQuestions(frame, showAnswer);
+  const attack = isKernels || attackInBackground(frame);
   follow(frame, ["drawing", "image", "attack", "target", "eps", "seed", ...PYTHONS], (state) => {
     showControls();
-    const { drawing, image, attack, target, eps, seed } = state;
-    if (ask) ask({ drawing, image, attack, target, eps, seed });
-    else inSlices(frame, resultSteps(state, explorer, (result) => show(state, result)));
+    const { steps: _, num_samples: __, eot_samples: ___, ...setting } = state;
+    if (ask) ask(setting);
+    else attack(state, (result) => show(state, result));
   });
   return frame.close;
 }

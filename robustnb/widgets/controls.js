@@ -358,7 +358,7 @@ export function kernelQuestions(frame, show) {
 }
 
 // Says that the picture is still being computed, or its text is still to come.
-function showBusy(frame) {
+export function showBusy(frame) {
   const isSaid = frame.said === frame.text.textContent;
   frame.picture.ariaBusy = String(Boolean(frame.waiting || frame.steps || frame.asked || !isSaid));
 }

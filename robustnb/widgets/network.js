@@ -467,6 +467,13 @@ function buildNetwork({ input, layers }, blobs) {
   return { input, layers: built, stochastic };
 }
 
+const STOCHASTIC = ["gaussian weights", "gaussian noise", "winner takes all"];
+
+// Tells of a description whether its network draws random numbers.
+export function isStochastic({ layers }) {
+  return layers.some(({ kind }) => STOCHASTIC.includes(kind));
+}
+
 // Returns the logits of one image (channels first, as floats) and a trace for `inputGradient`.
 // `random` feeds the stochastic layers; without it they take their means. `scale.sigma` multiplies
 // every standard deviation; see winnerTakesAllLayer for the rest of `scale`.

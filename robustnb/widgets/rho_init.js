@@ -1,12 +1,12 @@
 // The weight draws of Bayesian networks, one for each rho_init, and the average of their answers.
 
 import { accuracyView } from "./accuracy.js";
+import { inBackground } from "./background.js";
 import { drawBars, drawChart, SHARES, svgPanel, ticksAt } from "./charts.js";
 import {
   button,
   explorable,
   follow,
-  inSlices,
   longest,
   offer,
   reserve,
@@ -20,12 +20,19 @@ import { percentage } from "./words.js";
 
 // --- What is computed
 
-// Yields, then returns the class probabilities of every draw.
-function* drawSteps({ rho_init: rho, num_samples: count, image, seed }, { networks, images }) {
+// Shows the class probabilities of every draw.
+function* drawSteps(state, { networks, images }, show) {
+  const { rho_init: rho, num_samples: count, image, seed } = state;
   const { network } = networks.find(({ rho_init: other }) => other === rho);
   const samples = yield* sampleSteps(network, images[image], count, randomGenerator(seed));
-  return samples.map(softmax);
+  show(samples.map(softmax));
 }
+
+const drawInBackground = inBackground({
+  traits: ["networks", "pictures", "labels", "classes", "blobs"],
+  read: (model) => ({ ...readPictures(model), networks: readNetworks(model) }),
+  steps: drawSteps,
+});
 
 // The average after one draw, after two, and so on.
 function runningMeans(draws) {
@@ -197,7 +204,7 @@ function readRhoExplorer(model) {
   return {
     ...readPictures(model),
     counts: model.get("sample_choices"),
-    networks: readNetworks(model).map((one, i) => ({ ...one, accuracies: accuracies[i] })),
+    networks: model.get("networks").map((one, i) => ({ ...one, accuracies: accuracies[i] })),
   };
 }
 
@@ -226,16 +233,16 @@ function render({ model, el }) {
   addRhoControls(frame, explorer);
   reserve(frame, [longestRhoSentence(explorer)]);
 
-  function* steps(state) {
-    const draws = yield* drawSteps(state, explorer);
+  function show(state, draws) {
     result = { draws, means: runningMeans(draws), truth: explorer.labels[state.image] };
     setPlayer(draws.length);
     drawAccuracy(state);
     say(frame, rhoSentence(state, result, explorer));
   }
 
+  const draw = drawInBackground(frame);
   const names = ["rho_init", "num_samples", "image", "seed"];
-  follow(frame, names, (state) => inSlices(frame, steps(state)));
+  follow(frame, names, (state) => draw(state, (draws) => show(state, draws)));
   return frame.close;
 }
 

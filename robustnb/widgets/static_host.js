@@ -260,14 +260,23 @@ function pageText(id) {
   return document.getElementById(id).textContent;
 }
 
-// Widgets of the same parts share one module. import() of a Blob works over file:// too.
+// Widgets of the same parts share one module. import() of a Blob works over file:// too; a worker
+// takes a Blob there only if it is no module, which is why it gets the text without its export.
 function joinedModule(ids) {
   const key = ids.join();
   if (!modules.has(key)) {
-    const blob = new Blob([ids.map(pageText).join("\n")], { type: "text/javascript" });
-    modules.set(key, import(URL.createObjectURL(blob)));
+    const text = ids.map(pageText).join("\n");
+    const script = scriptAddress(text.slice(0, text.lastIndexOf("export default")));
+    modules.set(key, {
+      module: import(scriptAddress(text)),
+      newWorker: () => new Worker(script),
+    });
   }
   return modules.get(key);
+}
+
+function scriptAddress(text) {
+  return URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
 }
 
 function blobTexts(ids) {
@@ -302,9 +311,11 @@ function sayMisunderstood(name, address, model, el) {
 async function render(widget, el) {
   const script = widget.querySelector(":scope > script[type='application/json']");
   const { state, sources, blobs, address } = JSON.parse(script.textContent);
-  const { default: module } = await joinedModule(sources);
+  const joined = joinedModule(sources);
+  const { default: module } = await joined.module;
   const name = uniqueName(widget);
   const model = staticModel({ ...state, name, blobs: blobTexts(blobs) });
+  model.newWorker = joined.newWorker;
   const isLinked = applyAddress(name, address, model);
   keepAddress(name, address, model, el);
   el.replaceChildren();
