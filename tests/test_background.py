@@ -79,7 +79,7 @@ def settled(page: Page) -> tuple[str, list[str]]:
 def test_an_attack_leaves_the_page_its_time(
     visit: Visit, digits: tuple[Tensor, Tensor], tmp_path: Path
 ) -> None:
-    """PGD on LeNet takes a processor's tenth of a second, of which the page's own thread has little."""
+    """PGD on LeNet takes a tenth of a second, little of it on the page's own thread."""
     with initial_weights(0):
         first = [nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.MaxPool2d(2)]
         lenet = nn.Sequential(*first, nn.Flatten(), nn.Linear(800, 10))
@@ -93,7 +93,7 @@ def test_an_attack_leaves_the_page_its_time(
             session = page.context.new_cdp_session(page)
             session.send("Performance.enable", {"timeDomain": "threadTicks"})
             before = script_seconds(session)
-            for eps in range(10, 15):
+            for eps in range(11, 16):
                 page.get_by_role("slider").fill(str(eps))
                 said(page, f"ε 0.{eps} ")
             spent[place] = (script_seconds(session) - before) / 5

@@ -37,7 +37,8 @@ LINE = ".explorable [aria-live=polite]"
 PRUNED = """([{ network: description, blobs }, image, rate]) => {
   const weights = readWeights(description, blobs);
   const network = loadNetwork(description, blobs);
-  const pruned = prunedNetwork({ network, description, weights, order: removalOrder(weights) }, rate);
+  const explorer = { network, description, weights, order: removalOrder(weights) };
+  const pruned = prunedNetwork(explorer, rate);
   const answers = [null, { normal: () => 1 }].map((random) =>
     Array.from(forward(pruned, Float32Array.from(image), random).logits));
   return [...answers, numRemoved(rate, weights)];
