@@ -255,6 +255,7 @@ function uniqueName(widget) {
 // --- Mounting
 
 const modules = new Map();
+const blobs = new Map();
 
 function pageText(id) {
   return document.getElementById(id).textContent;
@@ -279,8 +280,23 @@ function scriptAddress(text) {
   return URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
 }
 
-function blobTexts(ids) {
-  return Object.fromEntries(Object.entries(ids).map(([digest, id]) => [digest, pageText(id)]));
+// The texts of weights, or their bytes where these are packed; once for all widgets.
+async function readBlobs(ids) {
+  const read = async ([digest, id]) => {
+    if (!blobs.has(id)) blobs.set(id, unpacked(pageText(id)));
+    return [digest, await blobs.get(id)];
+  };
+  return Object.fromEntries(await Promise.all(Object.entries(ids).map(read)));
+}
+
+const PACKED = "gzip:"; // as static.py writes it
+
+async function unpacked(text) {
+  if (!text.startsWith(PACKED)) return text;
+  const letters = atob(text.slice(PACKED.length));
+  const bytes = Uint8Array.from(letters, (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 // Renders into the element that holds a picture; should that fail, the picture there stays.
@@ -310,11 +326,11 @@ function sayMisunderstood(name, address, model, el) {
 
 async function render(widget, el) {
   const script = widget.querySelector(":scope > script[type='application/json']");
-  const { state, sources, blobs, address } = JSON.parse(script.textContent);
+  const { state, sources, blobs: ids, address } = JSON.parse(script.textContent);
   const joined = joinedModule(sources);
   const { default: module } = await joined.module;
   const name = uniqueName(widget);
-  const model = staticModel({ ...state, name, blobs: blobTexts(blobs) });
+  const model = staticModel({ ...state, name, blobs: await readBlobs(ids) });
   model.newWorker = joined.newWorker;
   const isLinked = applyAddress(name, address, model);
   keepAddress(name, address, model, el);
