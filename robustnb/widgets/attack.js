@@ -29,6 +29,7 @@ import {
   randomGenerator,
   sampleSteps,
 } from "./network.js";
+import { networksChoice, withChosenNetworks } from "./network_sets.js";
 import { imageChoice, readNetworks, readPictures } from "./pictures.js";
 import { percentage, shortNumber } from "./words.js";
 
@@ -193,6 +194,7 @@ function addDrawing(frame, { images }) {
 function addAttackControls(frame, explorer) {
   const { model } = frame;
   const names = explorer.networks.map(({ name }) => name);
+  networksChoice(frame);
   imageChoice(frame, explorer, explorer.images.length, model.get("own"));
   choice(frame, {
     name: "attack",
@@ -212,7 +214,7 @@ function addAttackControls(frame, explorer) {
   };
 }
 
-function render({ model, el }) {
+function renderAttack({ model, el }) {
   const frame = explorable(model, el, { label: "Networks under attack" });
   const isKernels = Boolean(model.get("_missing_layer"));
   const explorer = { ...readPictures(model), networks: model.get("networks"), isKernels };
@@ -247,6 +249,10 @@ function render({ model, el }) {
     else attack(state, (result) => show(state, result));
   });
   return frame.close;
+}
+
+function render(context) {
+  return withChosenNetworks(context, renderAttack);
 }
 
 export default { render };

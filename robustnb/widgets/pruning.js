@@ -22,6 +22,7 @@ import {
   sampleLogits,
   softplusSquared,
 } from "./network.js";
+import { networksChoice, withChosenNetworks } from "./network_sets.js";
 import { readPictures } from "./pictures.js";
 import { percentage, shortNumber } from "./words.js";
 
@@ -231,6 +232,7 @@ function readPruningExplorer(model) {
 }
 
 function addPruningControls(frame, { rates }) {
+  networksChoice(frame);
   slider(frame, { name: "rate", label: "removed", values: rates, format: percentage });
   const options = frame.model.get("sample_choices").map((value) => ({
     value,
@@ -239,7 +241,7 @@ function addPruningControls(frame, { rates }) {
   choice(frame, { name: "num_samples", label: "answer by", options });
 }
 
-function render({ model, el }) {
+function renderPruning({ model, el }) {
   const frame = explorable(model, el, { label: "Pruning a Bayesian network" });
   const explorer = readPruningExplorer(model);
   const drawRatios = ratioView(frame, explorer);
@@ -258,6 +260,10 @@ function render({ model, el }) {
     });
   });
   return frame.close;
+}
+
+function render(context) {
+  return withChosenNetworks(context, renderPruning);
 }
 
 export default { render };

@@ -15,6 +15,7 @@ import {
   slider,
 } from "./controls.js";
 import { largestIndex, randomGenerator, sampleSteps, softmax } from "./network.js";
+import { networksChoice, withChosenNetworks } from "./network_sets.js";
 import { imageChoice, leadingAnswers, readNetworks, readPictures } from "./pictures.js";
 import { percentage } from "./words.js";
 
@@ -211,6 +212,7 @@ function readRhoExplorer(model) {
 function addRhoControls(frame, explorer) {
   const { networks, counts } = explorer;
   const values = networks.map(({ rho_init: rho }) => rho);
+  networksChoice(frame);
   imageChoice(frame, explorer, frame.model.get("num_choices"));
   if (values.length > 1) {
     slider(frame, { name: "rho_init", label: "rho_init", values, format: signed });
@@ -219,7 +221,7 @@ function addRhoControls(frame, explorer) {
   seedButton(frame, "New draws");
 }
 
-function render({ model, el }) {
+function renderRho({ model, el }) {
   const frame = explorable(model, el, { label: "Draws of Bayesian networks" });
   const explorer = readRhoExplorer(model);
   const drawDraws = newestDrawsView(frame, explorer);
@@ -244,6 +246,10 @@ function render({ model, el }) {
   const names = ["rho_init", "num_samples", "image", "seed"];
   follow(frame, names, (state) => draw(state, (draws) => show(state, draws)));
   return frame.close;
+}
+
+function render(context) {
+  return withChosenNetworks(context, renderRho);
 }
 
 export default { render };

@@ -14,6 +14,7 @@ import {
   slider,
 } from "./controls.js";
 import { decodeTensor, forward, loadNetwork, randomGenerator, sampleSteps } from "./network.js";
+import { networksChoice, withChosenNetworks } from "./network_sets.js";
 import { countedAnswers, drawsView, imageChoice, longestCounts, readPictures } from "./pictures.js";
 import { addTileScale, drawTiles, tileCanvas } from "./tiles.js";
 import { percentage, shortNumber } from "./words.js";
@@ -126,7 +127,7 @@ function timesOf(root) {
 
 // --- Putting it together
 
-function render({ model, el }) {
+function renderSigma({ model, el }) {
   const frame = explorable(model, el, { label: "Learned noise" });
   const explorer = { ...readPictures(model), scales: model.get("scales") };
   const layers = noiseLayers(model.get("network"), model.get("blobs"));
@@ -135,6 +136,7 @@ function render({ model, el }) {
   addTileScale(frame, "σ 0", `${shortNumber(most)} or more`);
   const drawAccuracy = scaleView(frame, explorer);
   const drawAnswer = drawsView(frame, explorer.classes);
+  networksChoice(frame);
   imageChoice(frame, explorer, model.get("num_choices"));
   const { scales } = explorer;
   const format = (scale) => `× ${shortNumber(scale)}`;
@@ -155,6 +157,10 @@ function render({ model, el }) {
     });
   });
   return frame.close;
+}
+
+function render(context) {
+  return withChosenNetworks(context, renderSigma);
 }
 
 export default { render };

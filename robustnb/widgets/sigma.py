@@ -13,14 +13,14 @@ from robustnb import plots
 from robustnb.defenses.noise import noise_layers
 from robustnb.drawing import Drawing
 from robustnb.widgets.network import DType, describe, round_trip, rounded
+from robustnb.widgets.network_sets import NetworkSets
 from robustnb.widgets.pictures import drawn_probabilities, picture_traits, stand_in
 from robustnb.widgets.settings import Number, Whole, check_number, slider_values
-from robustnb.widgets.static import StaticWidget
 
 SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 
 
-class SigmaExplorer(StaticWidget):
+class SigmaExplorer(NetworkSets):
     """Multiply the noise of a network, and see its accuracy and one image's answers.
 
     `model` has GaussianNoise that is on at inference, and layers that `robustnb.widgets.network`
@@ -31,6 +31,7 @@ class SigmaExplorer(StaticWidget):
     """
 
     _module = "sigma.js"
+    _of_networks = ("network",)
     _shared = ("scale", "image", "seed")
 
     network = traitlets.Dict().tag(sync=True)
