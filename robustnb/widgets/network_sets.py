@@ -41,7 +41,7 @@ class NetworkSets(StaticWidget):
         """Return what explorables that are exchanged have in common."""
         networks = getattr(self, "networks", [])
         names = [{k: v for k, v in each.items() if k != "network"} for each in networks]
-        return [type(self), self.pictures, self.labels, names]
+        return [self._module, self.pictures, self.labels, names]
 
     @traitlets.validate("trained")
     def _check_trained(self, proposal: Mapping[str, Any]) -> str:
