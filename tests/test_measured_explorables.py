@@ -215,3 +215,18 @@ def test_noise_parts_bang_from_the_plain_network(visit: Visit, built_book: Path)
         truth = re.search(r"true class is (\w+)", line)
     assert truth is not None
     assert told(line, "BANG") == truth[1] != told(line, "plain")
+
+
+@pytest.mark.parametrize(
+    ("chapter", "name"),
+    [("bayesian_weight_sampling", "rho"), ("bayesian_weight_sampling", "pruning")]
+    + [("noise_optimization", name) for name in ("learned", "fixed")],
+)
+def test_the_networks_of_this_page_are_a_second_choice(
+    visit: Visit, built_book: Path, chapter: str, name: str
+) -> None:
+    with opened(visit, built_book, chapter) as page:
+        one = Explorable(page, name)
+        table = one.settled()
+        assert one.choose("networks", "of this page") != table
+        assert one.choose("networks", "of the table") == table
