@@ -140,7 +140,7 @@ def test_every_control_changes_picture_and_line(visit: Visit, page_file: Path) -
     with visit(page_file) as page:
         settled(page)
         for act in (
-            lambda: page.get_by_label("relaxed").check(),
+            lambda: page.get_by_role("radio", name="relaxed").check(),
             lambda: page.get_by_role("slider", name="temperature").press("End"),
             lambda: page.get_by_role("radiogroup", name="units").get_by_label("4").check(),
             lambda: page.get_by_role("radio").nth(0).press("ArrowRight"),
@@ -161,7 +161,7 @@ def test_controls_without_effect_are_off(visit: Visit, page_file: Path) -> None:
         expect(page.get_by_text("Only the relaxed mask has a temperature.")).to_be_visible()
         page.get_by_label("largest").check()
         expect(again).to_have_count(0)
-        page.get_by_label("relaxed").check()
+        page.get_by_role("radio", name="relaxed").check()
         expect(slider).to_be_enabled()
         expect(again).to_be_visible()
 
