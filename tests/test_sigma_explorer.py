@@ -136,7 +136,7 @@ def test_maps_are_the_learned_sigmas(visit: Visit, page_file: Path, model: nn.Mo
                 }"""
             )
             sigma = layer.sigma.detach().abs()
-            expected = torch.from_numpy(255 * HEAT(sigma / most)[:, :3])
+            expected = torch.from_numpy(255 * HEAT((sigma / most).numpy())[:, :3])
             found = torch.tensor(inks).view(-1, 3)
             assert (found - expected).abs().max() <= 3
             label = canvases.nth(number).get_attribute("aria-label") or ""

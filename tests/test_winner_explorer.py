@@ -74,7 +74,7 @@ def masks(page: Page) -> list[Tensor]:
           return [height, width, Array.from(data)];
         })"""
     )
-    colours = 255 * torch.from_numpy(HEAT(torch.linspace(0, 1, 256))).float()
+    colours = 255 * torch.from_numpy(HEAT(torch.linspace(0, 1, 256).numpy())).float()
     pixels = [torch.tensor(data).view(height, width, 4).float() for height, width, data in found]
     return [
         torch.where(one[..., 3] == 0, torch.nan, torch.cdist(one, colours).argmin(-1) / 255)
