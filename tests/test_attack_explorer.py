@@ -147,16 +147,18 @@ def test_without_strength_there_is_no_perturbation(visit: Visit, page_file: Path
         shown(page)
         page.get_by_role("slider", name="strength ε").press("Home")
         page.get_by_role("img", name="No perturbation.").wait_for()
-        expect(page.locator(LINE).first).to_contain_text("At ε 0 the plain network says")
+        opening = "At ε 0, where no pixel moves, the plain network says"
+        expect(page.locator(LINE).first).to_contain_text(opening)
         assert "still" not in line(page)
 
 
-def test_the_perturbation_is_magnified_as_stated(visit: Visit, page_file: Path) -> None:
+def test_a_bar_says_what_the_colours_of_a_perturbation_mean(visit: Visit, page_file: Path) -> None:
     with visit(page_file) as page:
+        bar = page.locator(".explorable-colours")
         shown(page)
-        expect(page.get_by_text("Perturbation × 10")).to_be_visible()
+        expect(bar).to_have_text("−0.10.1")
         page.get_by_role("slider", name="strength ε").press("End")
-        expect(page.get_by_text("Perturbation × 3.3")).to_be_visible()
+        expect(bar).to_have_text("−0.30.3")
 
 
 def test_the_smallest_perturbation_needs_no_strength(visit: Visit, page_file: Path) -> None:
@@ -228,7 +230,12 @@ def test_colour_images_of_one_network(visit: Visit, tmp_path: Path) -> None:
             re.compile(r"^At ε 0.0314 the network (still )?says (cat|dog) \(\d+%\)\. True class: c")
         )
         expect(page.get_by_role("radio", name="plain")).to_have_count(0)
-        expect(page.get_by_role("button", name="New random draws")).to_be_disabled()
+        expect(page.get_by_role("button", name="New random draws")).to_have_count(0)
+        page.get_by_label("PGD").check()
+        expect(page.get_by_role("button", name="New random draws")).to_be_visible()
+        page.get_by_role("slider").press("Home")  # a random start within 0 is none
+        expect(page.get_by_role("button", name="New random draws")).to_have_count(0)
+        expect(page.locator(LINE).first).to_contain_text("At ε 0, where no pixel moves, the")
 
 
 def test_without_javascript_a_picture_stands_in(visit: Visit, page_file: Path) -> None:

@@ -29,6 +29,7 @@ import {
   explorable,
   follow,
   inSlices,
+  offer,
   panel,
   pictureChoice,
   say,
@@ -66,7 +67,7 @@ function render({ model, el }) {
     });
     say(frame, `eps ${eps}, digit ${digit}, ${attack}, image ${image}.`);
   });
-  globalThis.made = { frame, inSlices, turnOff };
+  globalThis.made = { frame, inSlices, offer, turnOff };
   return frame.close;
 }
 
@@ -169,14 +170,29 @@ def test_the_text_changes_four_times_a_second_at_most_and_ends_with_the_newest(
 
 def test_a_control_that_is_off_says_why(open_page: Open) -> None:
     with open_page() as page:
-        page.evaluate("made.turnOff(document.querySelector('button'), 'There is no more.')")
-        button = page.get_by_role("button", name="More")
-        expect(button).to_be_disabled()
-        expect(button).to_have_accessible_description("There is no more.")
-        expect(button).to_have_attribute("title", "There is no more.")
-        page.evaluate("made.turnOff(document.querySelector('button'), '')")
-        expect(button).to_be_enabled()
-        expect(button).to_have_accessible_description("")
+        height = page.evaluate("document.body.scrollHeight")
+        page.evaluate("made.turnOff(document.querySelector('[type=range]'), 'There is no more.')")
+        slider, reason = page.get_by_role("slider"), page.get_by_text("There is no more.")
+        expect(slider).to_be_disabled()
+        expect(slider).to_have_accessible_description("There is no more.")
+        expect(reason).to_be_visible()
+        expect(page.locator("output")).to_be_hidden()
+        assert page.evaluate("document.body.scrollHeight") == height
+        page.evaluate("made.turnOff(document.querySelector('[type=range]'), '')")
+        expect(slider).to_be_enabled()
+        expect(slider).to_have_accessible_description("")
+        expect(reason).to_have_count(0)
+        expect(page.locator("output")).to_be_visible()
+
+
+def test_a_button_without_effect_leaves_its_place(open_page: Open) -> None:
+    with open_page() as page:
+        button, place = page.get_by_role("button", name="More"), "document.querySelector('button')"
+        box = button.bounding_box()
+        page.evaluate(f"made.offer({place}, false)")
+        expect(button).to_have_count(0)
+        page.evaluate(f"made.offer({place}, true)")
+        assert button.bounding_box() == box
 
 
 def test_pictures_become_smaller_on_a_phone_that_is_turned(open_page: Open) -> None:

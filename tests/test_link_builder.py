@@ -61,6 +61,24 @@ def test_the_form_offers_what_the_pages_have(built_book: Path, visit: Visit) -> 
         assert sorted(offered.all_text_contents()) == sorted(names)
 
 
+def test_the_list_of_explorables_says_that_it_loads(built_book: Path, visit: Visit) -> None:
+    with visit(built_book / "book/teachers.html") as page:
+        page.evaluate("""() => {
+            const list = document.querySelector("[name=explorable]");
+            const note = () => (globalThis.lists ??= []).push(
+              [list.disabled, [...list.options].map((one) => one.text).join()]);
+            new MutationObserver(note).observe(list, { childList: true, attributes: true });
+            const pages = document.querySelector("[name=page]");
+            pages.selectedIndex = 2;
+            pages.dispatchEvent(new Event("change"));
+        }""")
+        offered = page.get_by_role("combobox", name="Explorable")
+        expect(offered).to_be_enabled(timeout=60_000)
+        lists = page.evaluate("lists")
+    assert lists[0] == [True, "loading…"]
+    assert len({names for _, names in lists}) == 2  # it fills at once
+
+
 def test_what_cannot_be_hidden_or_drawn_is_said(built_book: Path, visit: Visit) -> None:
     address = (built_book / "book/intro.html").as_uri()
     with visit(f"{address}#start.drawing=xyz&start.hide=colour,eps") as page:

@@ -73,17 +73,78 @@ def told(line: str, network: str) -> str:
     return found[1]
 
 
-def test_the_start_page_fools_a_network_within_its_first_slider(
+NETWORKS = ("plain", "Bayesian", "learned noise", "fixed noise", "BANG")
+
+
+def test_the_first_screen_shows_a_network_that_is_fooled(visit: Visit, built_book: Path) -> None:
+    with opened(visit, built_book, "intro") as page:
+        page.set_viewport_size({"width": 1280, "height": 720})
+        start = Explorable(page, "start")
+        page.evaluate("scrollTo(0, 0)")
+        line = start.settled()
+        truth = re.search(r"True class: (\w+)", line)
+        assert truth is not None
+        assert told(line, "plain") != truth[1]
+        assert sum(told(line, name) == truth[1] for name in NETWORKS) >= 3
+        foot = start.root.locator(".explorable-foot").bounding_box()
+        for seen in ("The attacked image", "The perturbation"):
+            box = start.root.get_by_role("img", name=seen).bounding_box()
+            assert box is not None
+            assert foot is not None
+            assert box["y"] + box["height"] <= foot["y"]  # the foot covers what is below it
+        assert foot["y"] + foot["height"] <= 720
+
+
+def test_every_control_of_the_start_page_changes_what_is_seen(
     visit: Visit, built_book: Path
 ) -> None:
     with opened(visit, built_book, "intro") as page:
-        assert page.locator(".static-widget").first.bounding_box()["y"] < 900  # type: ignore[index]
         start = Explorable(page, "start")
-        truth = re.search(r"True class: (\w+)", start.settled())
-        assert truth is not None
-        names = ("plain", "Bayesian", "learned noise", "fixed noise", "BANG")
-        assert {told(start.settled(), name) for name in names} == {truth[1]}
-        assert told(start.slide("strength ε", "0.2"), "plain") != truth[1]
+
+        def seen() -> str:
+            return start.settled() + str(
+                start.root.locator(".explorable-picture").evaluate(
+                    "node => node.innerHTML + [...node.querySelectorAll('canvas')].map("
+                    "(canvas) => canvas.toDataURL())"
+                )
+            )
+
+        first = seen()
+        for attack in ("PGD, 10 steps", "minimum norm"):
+            start.choose("attack", attack)
+            assert seen() != first
+        start.choose("attack", "FGSM")
+        select = start.root.get_by_role("combobox", name="gradient of")
+        for name in NETWORKS[1:]:
+            select.select_option(name)
+            assert seen() != first
+        select.select_option("plain")
+        assert seen() == first
+        start.root.get_by_role("button", name="New random draws").click()
+        assert seen() != first
+        assert told(start.slide("strength ε", "0"), "plain") == told(start.settled(), "BANG")
+
+
+CHAPTERS = (
+    "adversarial_examples",
+    "bayesian_weight_sampling",
+    "bang",
+    "noise_optimization",
+    "stochastic_lwta",
+)
+
+
+@pytest.mark.parametrize("screen", [(1280, 720), (390, 844)])
+@pytest.mark.parametrize("page_name", ["intro", "ten_minutes", *CHAPTERS])
+def test_an_explorable_stands_within_the_first_two_screens(
+    visit: Visit, built_book: Path, page_name: str, screen: tuple[int, int]
+) -> None:
+    width, height = screen
+    viewport = {"viewport": {"width": width, "height": height}}
+    with visit(built_book / f"book/{page_name}.html", **viewport) as page:
+        page.locator(".explorable-picture canvas").first.wait_for(state="attached")
+        top = page.locator(".explorable").first.evaluate("n => n.getBoundingClientRect().top")
+    assert top <= 2 * height - 150  # so that one sees what it is
 
 
 def test_draws_matter_where_the_weights_vary(visit: Visit, built_book: Path) -> None:
@@ -154,3 +215,18 @@ def test_noise_parts_bang_from_the_plain_network(visit: Visit, built_book: Path)
         truth = re.search(r"true class is (\w+)", line)
     assert truth is not None
     assert told(line, "BANG") == truth[1] != told(line, "plain")
+
+
+@pytest.mark.parametrize(
+    ("chapter", "name"),
+    [("bayesian_weight_sampling", "rho"), ("bayesian_weight_sampling", "pruning")]
+    + [("noise_optimization", name) for name in ("learned", "fixed")],
+)
+def test_the_networks_of_this_page_are_a_second_choice(
+    visit: Visit, built_book: Path, chapter: str, name: str
+) -> None:
+    with opened(visit, built_book, chapter) as page:
+        one = Explorable(page, name)
+        table = one.settled()
+        assert one.choose("networks", "of this page") != table
+        assert one.choose("networks", "of the table") == table

@@ -73,11 +73,21 @@ def draw_a_one(page: Page) -> None:
 
 
 def drawn(page: Page) -> torch.Tensor:
-    """Return the picture that the address holds, once it is there."""
-    page.wait_for_function("location.hash.includes('drawing')")
-    found = re.search(r"attack\.drawing=(\w+)", page.url)
-    assert found is not None
-    return read_picture(found[1])
+    """Return the picture that the address holds, once it is the one that is shown at ε 0.
+
+    The address follows after a pause: before, it may hold a stroke that was still being drawn.
+    """
+    pixels = page.get_by_role("img", name="The attacked image").evaluate(
+        """canvas => canvas.getContext("2d").getImageData(0, 0, 28, 28).data
+          .filter((_, i) => i % 4 === 0).join()"""
+    )
+    shown = torch.tensor([int(pixel) for pixel in pixels.split(",")]).view(1, 28, 28) / 255
+    for _ in range(100):
+        found = re.search(r"attack\.drawing=(\w+)", page.evaluate("location.hash"))
+        if found and torch.allclose(read_picture(found[1]), shown, atol=1 / 255):
+            return read_picture(found[1])
+        page.wait_for_timeout(100)
+    raise AssertionError("the address never held the picture that is shown")
 
 
 def test_a_stroke_becomes_a_digit_that_is_attacked(visit: Visit, page_file: Path) -> None:
@@ -114,7 +124,7 @@ def test_a_link_brings_the_drawing_back_and_wiping_ends_it(visit: Visit, page_fi
         first = said(page, "reads your drawing as")
         picture = attacked(page)
         drawn(page)
-        address = page.url
+        address = page.evaluate("location.href")
     with visit(address) as page:
         assert said(page, "reads your drawing as") == first
         assert attacked(page) == picture

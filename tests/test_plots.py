@@ -71,19 +71,22 @@ def test_images_keep_their_pixels_and_signed_ones_are_symmetric() -> None:
     drawing = plots.images(
         [[digit, colour], [small, large]], [["a 3", "an 8"], ["r\n0.05", "r\n0.30"]]
     )
-    shown = [axes.images[0] for axes in axes_of(drawing)]
+    panels = axes_of(drawing)[:4]
+    shown = [axes.images[0] for axes in panels]
     assert shown[0].get_array().tolist() == digit[0].tolist()
     assert shown[1].get_array().shape == (4, 4, 3)
     assert shown[0].get_clim() == (0, 1)
     assert shown[2].get_clim() == shown[3].get_clim() == pytest.approx((-0.3, 0.3))
     assert {image.get_interpolation() for image in shown} == {"none"}
-    assert [axes.texts[0].get_text() for axes in axes_of(drawing)][2] == "r\n0.05"
+    assert panels[2].texts[0].get_text() == "r\n0.05"
     assert drawing.alt == "4 images: a 3, an 8; r 0.05, r 0.30."
 
 
-def test_a_map_without_a_limit_is_shown_up_to_its_maximum() -> None:
-    drawing = plots.images([[np.full((2, 2), 0.25)]], [["map"]], limit=None)
-    assert axes_of(drawing)[0].images[0].get_clim() == (0, 0.25)
+@pytest.mark.parametrize("columns", [1, 3, 5, 6])
+def test_letters_of_images_are_legible_on_a_phone(columns: int) -> None:
+    drawing = plots.images([[np.zeros((2, 2))] * columns] * 2, [["Bayesian"] * columns] * 2)
+    letters = min(text.get_fontsize() for axes in axes_of(drawing) for text in axes.texts)
+    assert letters * min(1, 358 / (72 * drawing.box().width)) >= 9.95  # pixels at 390 less margins
 
 
 def test_wrong_grids_of_images_get_one_sentence() -> None:

@@ -36,7 +36,9 @@ LINE = ".explorable [aria-live=polite]"
 # Every draw is one standard deviation above the mean, so that torch can be given the same.
 PRUNED = """([{ network: description, blobs }, image, rate]) => {
   const weights = readWeights(description, blobs);
-  const pruned = prunedNetwork(loadNetwork(description, blobs), description, weights, rate);
+  const network = loadNetwork(description, blobs);
+  const explorer = { network, description, weights, order: removalOrder(weights) };
+  const pruned = prunedNetwork(explorer, rate);
   const answers = [null, { normal: () => 1 }].map((random) =>
     Array.from(forward(pruned, Float32Array.from(image), random).logits));
   return [...answers, numRemoved(rate, weights)];

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from robustnb.data import load
 from robustnb.defenses.lwta import WinnerTakesAll, winners_by
 from robustnb.models import predict
+from robustnb.plots.maps import HEAT
 from robustnb.randomness import initial_weights, noise_from, seeded
 from robustnb.training import fit
 from robustnb.widgets.network import round_trip, rounded
@@ -65,17 +66,19 @@ def settled(page: Page) -> str:
 
 
 def masks(page: Page) -> list[Tensor]:
-    """Return the ink of each cell of each layer between 0 and 1, in rows; NaN between blocks."""
+    """Return the heat of each cell of each layer between 0 and 1, in rows; NaN between blocks."""
     found = page.locator(".explorable-panel > canvas").evaluate_all(
         """(canvases) => canvases.map((canvas) => {
           const { width, height } = canvas;
           const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-          return [height, width, Array.from(data.filter((_, i) => i % 4 === 3))];
+          return [height, width, Array.from(data)];
         })"""
     )
-    inks = [torch.tensor(ink).view(height, width) for height, width, ink in found]
+    colours = 255 * torch.from_numpy(HEAT(torch.linspace(0, 1, 256).numpy())).float()
+    pixels = [torch.tensor(data).view(height, width, 4).float() for height, width, data in found]
     return [
-        torch.where(ink == 0, torch.nan, (ink / 255 - 0.12).clamp(min=0) / 0.88) for ink in inks
+        torch.where(one[..., 3] == 0, torch.nan, torch.cdist(one, colours).argmin(-1) / 255)
+        for one in pixels
     ]
 
 
@@ -137,7 +140,7 @@ def test_every_control_changes_picture_and_line(visit: Visit, page_file: Path) -
     with visit(page_file) as page:
         settled(page)
         for act in (
-            lambda: page.get_by_label("relaxed").check(),
+            lambda: page.get_by_role("radio", name="relaxed").check(),
             lambda: page.get_by_role("slider", name="temperature").press("End"),
             lambda: page.get_by_role("radiogroup", name="units").get_by_label("4").check(),
             lambda: page.get_by_role("radio").nth(0).press("ArrowRight"),
@@ -155,11 +158,12 @@ def test_controls_without_effect_are_off(visit: Visit, page_file: Path) -> None:
         settled(page)
         slider, again = page.get_by_role("slider"), page.get_by_role("button", name="Draw again")
         expect(slider).to_be_disabled()
+        expect(page.get_by_text("Only the relaxed mask has a temperature.")).to_be_visible()
         page.get_by_label("largest").check()
-        expect(again).to_be_disabled()
-        page.get_by_label("relaxed").check()
+        expect(again).to_have_count(0)
+        page.get_by_role("radio", name="relaxed").check()
         expect(slider).to_be_enabled()
-        expect(again).to_be_enabled()
+        expect(again).to_be_visible()
 
 
 def test_an_address_restores_all_of_it(visit: Visit, page_file: Path) -> None:

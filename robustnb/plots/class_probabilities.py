@@ -44,7 +44,7 @@ def answers(
     """Draw an image, as `images` takes it, beside the class probabilities of each network."""
     figure, (left, right) = new_axes(1, 2, size=(NARROW, 2.9), widths=(1, 2.4))
     left.set_axis_off()
-    draw_image(left, as_picture(picture), "gray", 1.0, 1.0)
+    draw_image(left, as_picture(picture))
     told = _bars(right, networks, classes, true_class)
     add_legend(figure)
     return Drawing(figure, told)

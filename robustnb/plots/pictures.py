@@ -1,39 +1,67 @@
-"""Images of the data sets, perturbations and saliency maps, in rows with captions."""
+"""Images of the data sets, perturbations and heat maps, in rows with captions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from robustnb.drawing import Drawing
-from robustnb.plots.canvas import new_axes
+from robustnb.plots.canvas import GREY, WIDTH, new_axes
+from robustnb.plots.maps import HEAT, SIGNED
+
+SIDE = 1.1  # inches of an image, where there is room
+CAPTION = 0.3
+BAR = 0.5
 
 
 def images(
     pictures: Sequence[Sequence[ArrayLike]],
     captions: Sequence[Sequence[str]],
-    cmap: str = "gray",
-    limit: float | None = 1.0,
+    *,
+    maps: int = 0,
+    limit: float | None = None,
+    scale: str = "",
 ) -> Drawing:
     """Draw rows of small images, crisp, with a caption under each.
 
-    An image is (H, W), (1, H, W) or (3, H, W). One with negative pixels is drawn in blue where it
-    is positive and in red where it is negative, on one scale for its row. Others go from 0 to
-    `limit`, or with None to each image's own maximum, as suits saliency maps.
+    An image is (H, W), (1, H, W) or (3, H, W), with pixels from 0 to 1. One with negative pixels is
+    a perturbation, blue where it is positive and orange where it is negative, all on one scale. The
+    last `maps` rows are heat maps (H, W) on one scale from 0 to `limit`, or each up to its own
+    largest value if that is None. A bar says what the colours mean; `scale` names a map's values.
     """
     if [len(row) for row in pictures] != [len(row) for row in captions]:
         raise ValueError("Every picture needs a caption: the two grids differ in shape.")
-    columns = max(len(row) for row in pictures)
-    figure, axes = new_axes(len(pictures), columns, size=(1.1 * columns, 1.4 * len(pictures)))
-    for panel in axes.flat:
+    arrays = [[as_picture(picture) for picture in row] for row in pictures]
+    first_map, columns = len(arrays) - maps, max(map(len, arrays))
+    perturbations = [a for row in arrays[:first_map] for a in row if a.min() < 0]
+    signed = max((np.abs(array).max() for array in perturbations), default=0.0)
+    width = min(SIDE * columns, WIDTH)
+    height = (width / columns + CAPTION) * len(arrays) + BAR * (bool(signed) + bool(maps))
+    figure, axes = new_axes(len(arrays), columns, size=(width, height))
+    for panel in axes:
         panel.set_axis_off()
-    for panels, row, words in zip(axes.reshape(-1, columns), pictures, captions, strict=True):
-        arrays = [as_picture(picture) for picture in row]
-        signed = max((np.abs(a).max() for a in arrays if a.min() < 0), default=0.0)
-        for panel, array, caption in zip(panels, arrays, words, strict=False):
-            draw_image(panel, array, cmap, limit, signed)
+    for number, panels in enumerate(axes.reshape(-1, columns)):
+        for panel, array, caption in zip(panels, arrays[number], captions[number], strict=False):
+            if number >= first_map:
+                _draw_map(panel, array, HEAT, 0, np.nanmax(array) if limit is None else limit)
+            elif array.min() < 0:
+                grey = array if array.ndim == 2 else array.mean(-1)
+                _draw_map(panel, grey, SIGNED, -signed, signed)
+            else:
+                draw_image(panel, array)
             panel.text(0.5, -0.04, caption, ha="center", va="top", transform=panel.transAxes)
+    if signed:
+        ends = {-signed: f"−{signed:.2g}", 0: "0", signed: f"{signed:.2g}"}
+        _add_bar(figure, axes, SIGNED, ends, "change of a pixel")
+    if maps:
+        top = {1.0: "most of each map"} if limit is None else {limit: f"{limit:.2g}"}
+        _add_bar(figure, axes, HEAT, {0: "0"} | top, scale)
     told = "; ".join(", ".join(caption.replace("\n", " ") for caption in row) for row in captions)
     return Drawing(figure, f"{sum(map(len, pictures))} images: {told}.")
 
@@ -48,13 +76,28 @@ def as_picture(picture: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
-def draw_image(
-    axes: Axes, array: NDArray[np.float64], cmap: str, limit: float | None, signed: float
+def draw_image(axes: Axes, array: NDArray[np.float64]) -> None:
+    """Draw an image with pixels from 0 to 1."""
+    axes.imshow(array, cmap="gray", vmin=0, vmax=1, interpolation="none")
+
+
+def _draw_map(
+    axes: Axes, array: NDArray[np.float64], colours: Colormap, low: float, high: float
 ) -> None:
-    """Draw an image up to `limit`, or one with negative pixels from -`signed` to `signed`."""
-    if array.min() < 0:
-        grey = array if array.ndim == 2 else array.mean(-1)
-        axes.imshow(grey, cmap="RdBu", vmin=-signed, vmax=signed, interpolation="none")
-    else:
-        top = array.max() if limit is None else limit
-        axes.imshow(array, cmap=cmap, vmin=0, vmax=top, interpolation="none")
+    axes.imshow(array, colours, vmin=low, vmax=high or 1, interpolation="none")
+    height, width = array.shape
+    frame = Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=GREY, linewidth=0.5)
+    axes.add_patch(frame).set_clip_on(False)
+
+
+def _add_bar(
+    figure: Figure, axes: NDArray[Any], colours: Colormap, ends: Mapping[float, str], label: str
+) -> None:
+    """Put a bar below the axes, with a text at each of some values."""
+    values = ScalarMappable(Normalize(min(ends), max(ends)), colours)
+    bar = figure.colorbar(values, ax=list(axes), location="bottom", shrink=0.6, aspect=30)
+    bar.set_ticks(list(ends), labels=list(ends.values()))
+    bar.set_label(label)
+    assert bar.solids is not None
+    bar.solids.set_rasterized(True)  # a few bytes in place of a path for each colour
+    bar.outline.set(edgecolor=GREY, linewidth=0.5)

@@ -1,17 +1,18 @@
 // An attack on one network, and what all networks say to the picture.
 
 import { distance, fgsmSteps, minimumNormSteps, pgdSteps } from "./attacks.js";
+import { inBackground } from "./background.js";
 import { drawBars, svgPanel } from "./charts.js";
+import { colourBar, signedColour } from "./colours.js";
 import {
   choice,
   drawImage,
   element,
   explorable,
   follow,
-  inSlices,
   kernelQuestions,
   longest,
-  ORANGE,
+  offer,
   panel,
   putImage,
   reserve,
@@ -21,13 +22,19 @@ import {
   turnOff,
 } from "./controls.js";
 import { drawingPad, readPicture, writtenPicture } from "./drawing_pad.js";
-import { largestIndex, meanProbabilities, randomGenerator, sampleSteps } from "./network.js";
+import {
+  isStochastic,
+  largestIndex,
+  meanProbabilities,
+  randomGenerator,
+  sampleSteps,
+} from "./network.js";
+import { networksChoice, withChosenNetworks } from "./network_sets.js";
 import { imageChoice, readNetworks, readPictures } from "./pictures.js";
 import { percentage, shortNumber } from "./words.js";
 
 const MINIMUM = "minimum norm";
 const PYTHONS = ["steps", "num_samples", "eot_samples"]; // what Python alone may change
-const BLUE = [0, 114, 178];
 
 // --- What is computed
 
@@ -69,6 +76,12 @@ function* chosenSteps(state, { networks, images, labels }) {
   return { image, truth: largestIndex(answer), isOwn: true };
 }
 
+const attackInBackground = inBackground({
+  traits: ["networks", "pictures", "labels", "classes", "blobs"],
+  read: (model) => ({ ...readPictures(model), networks: readNetworks(model) }),
+  steps: resultSteps,
+});
+
 // --- What is said
 
 function networkPhrase(name) {
@@ -95,7 +108,7 @@ function sentence(state, { image, attacked, answers, truth, isOwn }, { networks,
   const rms = shortNumber(size / Math.sqrt(image.length));
   const opening = state.attack === MINIMUM
     ? `With the smallest perturbation found (root mean square ${rms})`
-    : `At ε ${shortNumber(state.eps)}`;
+    : `At ε ${shortNumber(state.eps)}${state.eps === 0 ? ", where no pixel moves," : ""}`;
   const claims = networks.map(({ name }, i) => claim(name, answers[i], truth, classes, size > 0));
   const of = isOwn ? `The ${networkPhrase(networks[0].name)} reads your drawing as` : "True class:";
   return `${opening} ${listed(claims)}. ${of} ${classes[truth]}.`;
@@ -107,14 +120,13 @@ function longestSentences(explorer, values) {
   const truth = classes.indexOf(longest(classes));
   const answers = networks.map(() => classes.map((_, label) => Number(label === truth)));
   const result = { image: [0], attacked: [0.0123], answers, truth, isOwn: false };
-  const eps = values.find((value) => shortNumber(value) === longest(values.map(shortNumber)));
-  return ["FGSM", MINIMUM].flatMap((attack) =>
-    [false, true].map((isOwn) => sentence({ attack, eps }, { ...result, isOwn }, explorer)));
+  return ["FGSM", MINIMUM].flatMap((attack) => values.flatMap((eps) =>
+    [false, true].map((isOwn) => sentence({ attack, eps }, { ...result, isOwn }, explorer))));
 }
 
 // --- What is drawn
 
-// Blue is brighter and orange darker, the stronger the less one sees the page through it.
+// Blue is brighter and orange darker.
 function drawPerturbation(canvas, values, [channels, height, width], largest) {
   const image = new ImageData(width, height);
   const plane = height * width;
@@ -123,8 +135,7 @@ function drawPerturbation(canvas, values, [channels, height, width], largest) {
     for (let channel = 0; channel < channels; channel++) {
       mean += values[place + channel * plane] / channels;
     }
-    image.data.set(mean > 0 ? BLUE : ORANGE, 4 * place);
-    image.data[4 * place + 3] = largest && (255 * Math.abs(mean)) / largest;
+    image.data.set(signedColour(largest && mean / largest), 4 * place);
   }
   putImage(canvas, image);
 }
@@ -132,14 +143,15 @@ function drawPerturbation(canvas, values, [channels, height, width], largest) {
 function perturbationView(frame, shape) {
   const canvas = element("canvas", { role: "img" });
   canvas.style.outline = "1px solid var(--explorable-border)";
-  const heading = panel(frame, "", canvas).firstChild;
+  const bar = colourBar(signedColour, -1, 1);
+  panel(frame, "Perturbation", canvas, bar.node);
   return ({ image, attacked }) => {
     const values = attacked.map((pixel, i) => pixel - image[i]);
     const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    const factor = largest ? ` × ${shortNumber(Number((1 / largest).toPrecision(2)))}` : "";
-    heading.textContent = `Perturbation${factor}`;
+    const most = String(Number(largest.toPrecision(2)));
+    bar.say(largest ? `−${most}` : "", most);
     canvas.ariaLabel = largest
-      ? `The perturbation${factor}: blue pixels are made brighter, orange ones darker.`
+      ? `The perturbation, up to ${most}: blue pixels are made brighter, orange ones darker.`
       : "No perturbation.";
     drawPerturbation(canvas, values, shape, largest);
   };
@@ -182,6 +194,7 @@ function addDrawing(frame, { images }) {
 function addAttackControls(frame, explorer) {
   const { model } = frame;
   const names = explorer.networks.map(({ name }) => name);
+  networksChoice(frame);
   imageChoice(frame, explorer, explorer.images.length, model.get("own"));
   choice(frame, {
     name: "attack",
@@ -196,18 +209,16 @@ function addAttackControls(frame, explorer) {
     const isMinimum = model.get("attack") === MINIMUM;
     turnOff(eps, isMinimum ? "This attack ends, at any strength, when the label is lost." : "");
     const { isKernels, networks } = explorer;
-    const isRandom = isKernels || networks.some(({ network }) => network.stochastic);
-    const isDrawn = isRandom || model.get("attack") === "PGD";
-    turnOff(seed, isDrawn ? "" : "Nothing is random here: only PGD starts at a random place.");
+    const isRandom = isKernels || networks.some(({ network }) => isStochastic(network));
+    offer(seed, isRandom || (model.get("attack") === "PGD" && model.get("eps") > 0));
   };
 }
 
-function render({ model, el }) {
+function renderAttack({ model, el }) {
   const frame = explorable(model, el, { label: "Networks under attack" });
   const isKernels = Boolean(model.get("_missing_layer"));
-  const networks = isKernels ? model.get("networks") : readNetworks(model);
-  const explorer = { ...readPictures(model), networks, isKernels };
-  const { images, shape, classes } = explorer;
+  const explorer = { ...readPictures(model), networks: model.get("networks"), isKernels };
+  const { networks, images, shape, classes } = explorer;
   if (model.get("own")) addDrawing(frame, explorer);
   const pictures = [attackedView(frame, shape), perturbationView(frame, shape)];
   if (networks.length > 1) startNewRow(frame);
@@ -230,13 +241,18 @@ function render({ model, el }) {
   }
 
   const ask = isKernels && kernelQuestions(frame, showAnswer);
+  const attack = isKernels || attackInBackground(frame);
   follow(frame, ["drawing", "image", "attack", "target", "eps", "seed", ...PYTHONS], (state) => {
     showControls();
-    const { drawing, image, attack, target, eps, seed } = state;
-    if (ask) ask({ drawing, image, attack, target, eps, seed });
-    else inSlices(frame, resultSteps(state, explorer, (result) => show(state, result)));
+    const { steps: _, num_samples: __, eot_samples: ___, ...setting } = state;
+    if (ask) ask(setting);
+    else attack(state, (result) => show(state, result));
   });
   return frame.close;
+}
+
+function render(context) {
+  return withChosenNetworks(context, renderAttack);
 }
 
 export default { render };

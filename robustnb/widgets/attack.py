@@ -13,6 +13,7 @@ from robustnb.attacks.minimal import MinimumNorm
 from robustnb.checks import check_images
 from robustnb.randomness import seeded, stochastic_layers
 from robustnb.widgets.network import DType, NotInPage, describe, round_trip, rounded
+from robustnb.widgets.network_sets import NetworkSets
 from robustnb.widgets.pictures import (
     OWN_SHAPE,
     device_of,
@@ -23,7 +24,6 @@ from robustnb.widgets.pictures import (
 )
 from robustnb.widgets.plain import plain
 from robustnb.widgets.settings import Number, Whole, check_choice, check_number, slider_values
-from robustnb.widgets.static import StaticWidget
 
 ATTACKS = ("FGSM", "PGD", "minimum norm")
 EPS_VALUES = tuple(round(0.01 * step, 2) for step in range(31))
@@ -40,7 +40,7 @@ class Setting(NamedTuple):
     seed: int
 
 
-class AttackExplorer(StaticWidget):
+class AttackExplorer(NetworkSets):
     """Attack one of several trained networks, and show what all of them say to the picture.
 
     `models` is a network or a dict of networks by their names, side by side. If all are of layers
@@ -56,6 +56,7 @@ class AttackExplorer(StaticWidget):
     """
 
     _module = "attack.js"
+    _of_networks = ("networks",)
     _shared = ("drawing", "image", "attack", "target", "eps", "seed")
 
     networks = traitlets.List(traitlets.Dict()).tag(sync=True)

@@ -195,7 +195,9 @@ export function slider(frame, { name, label, values, min, max, step, format = St
     output.value = format(get());
   }
 
-  const named = element("label", {}, element("span", {}, label), input);
+  const reason = element("small", { ariaHidden: "true" }); // see turnOff
+  const place = element("span", { className: "explorable-slider" }, input, reason);
+  const named = element("label", {}, element("span", {}, label), place);
   const row = element("div", { className: "explorable-control" }, named, output);
   addControl(frame, { name, label, trait }, row, show);
   return input;
@@ -275,9 +277,15 @@ export function button(frame, { name, label, press }) {
   return node;
 }
 
-// Turns a control off for a reason, which its tooltip and a screen reader say; "" turns it on.
-export function turnOff(control, reason) {
-  Object.assign(control, { disabled: reason !== "", title: reason, ariaDescription: reason });
+// Turns a slider off for a reason, which stands in its place; "" turns it on.
+export function turnOff(input, reason) {
+  Object.assign(input, { disabled: reason !== "", ariaDescription: reason });
+  input.nextSibling.textContent = reason;
+}
+
+// Where a button would change nothing, its place is empty.
+export function offer(node, isUseful) {
+  node.style.visibility = isUseful ? "" : "hidden";
 }
 
 // Draws anew: the seed is part of the address.
@@ -350,7 +358,7 @@ export function kernelQuestions(frame, show) {
 }
 
 // Says that the picture is still being computed, or its text is still to come.
-function showBusy(frame) {
+export function showBusy(frame) {
   const isSaid = frame.said === frame.text.textContent;
   frame.picture.ariaBusy = String(Boolean(frame.waiting || frame.steps || frame.asked || !isSaid));
 }
@@ -379,8 +387,6 @@ export function drawImage(canvas, pixels, [channels, height, width]) {
   }
   putImage(canvas, image);
 }
-
-export const ORANGE = [213, 94, 0]; // seen on white and on black
 
 export function putImage(canvas, image) {
   Object.assign(canvas, { width: image.width, height: image.height });

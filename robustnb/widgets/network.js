@@ -58,9 +58,12 @@ function rotated(word, by) {
 
 const NUMBERS = { float32: Float32Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array };
 
-// Reads what `tensor_blob` of network.py wrote.
+// Reads what `tensor_blob` of network.py wrote: base64, or the bytes themselves.
 export function decodeTensor(spec, blobs) {
-  const bytes = Uint8Array.from(atob(blobs[spec.blob]), (letter) => letter.charCodeAt(0));
+  const blob = blobs[spec.blob];
+  const bytes = typeof blob === "string"
+    ? Uint8Array.from(atob(blob), (letter) => letter.charCodeAt(0))
+    : blob;
   const stored = new NUMBERS[spec.dtype](bytes.buffer);
   if (spec.dtype === "float16") return Float32Array.from(stored, halfToNumber);
   if (spec.dtype === "uint8") return Float32Array.from(stored, (value) => value / 255);
@@ -465,6 +468,13 @@ function buildNetwork({ input, layers }, blobs) {
   }
   const stochastic = built.some((layer) => layer.stochastic);
   return { input, layers: built, stochastic };
+}
+
+const STOCHASTIC = ["gaussian weights", "gaussian noise", "winner takes all"];
+
+// Tells of a description whether its network draws random numbers.
+export function isStochastic({ layers }) {
+  return layers.some(({ kind }) => STOCHASTIC.includes(kind));
 }
 
 // Returns the logits of one image (channels first, as floats) and a trace for `inputGradient`.

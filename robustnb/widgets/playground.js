@@ -1,6 +1,7 @@
 // Two small networks train in the page, side by side, on points in the plane.
 
 import { drawChart, SHARES, svgPanel, ticksAt } from "./charts.js";
+import { BLUE, ORANGE } from "./colours.js";
 import {
   button,
   choice,
@@ -9,7 +10,6 @@ import {
   follow,
   inSlices,
   listen,
-  ORANGE,
   say,
   seedButton,
   slider,
@@ -22,7 +22,7 @@ import { percentage, shortNumber } from "./words.js";
 const MOST_STEPS = 600;
 const SIDE = 40; // pixels of the shading, which the canvas smooths
 const CANVAS = 400;
-const COLOURS = [ORANGE, [0, 114, 178]]; // of the classes, told apart by all
+const COLOURS = [ORANGE, BLUE]; // of the classes
 const TRAINING = 5; // milliseconds of each frame, and the rest of the work after it
 const SHADING = 8;
 

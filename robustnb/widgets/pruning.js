@@ -1,12 +1,12 @@
 // A Bayesian network without its noisiest weights, counted and tested in the page.
 
 import { accuracySteps, accuracyView, missingSteps } from "./accuracy.js";
+import { inBackground } from "./background.js";
 import { chartSize, drawChart, powerTicks, SHARES, svgPanel, ticksAt } from "./charts.js";
 import {
   choice,
   explorable,
   follow,
-  inSlices,
   reserve,
   say,
   slider,
@@ -22,6 +22,7 @@ import {
   sampleLogits,
   softplusSquared,
 } from "./network.js";
+import { networksChoice, withChosenNetworks } from "./network_sets.js";
 import { readPictures } from "./pictures.js";
 import { percentage, shortNumber } from "./words.js";
 
@@ -37,7 +38,7 @@ function signalToNoise(mu, rho) {
   return ratios;
 }
 
-// The means, rhos and ratios of all Gaussian layers, and the order in which weights go.
+// The means and rhos of all Gaussian layers, and their ratios, also from the least to the greatest.
 function readWeights({ layers }, blobs) {
   const read = ({ mu, rho }) => ({ mu: decodeTensor(mu, blobs), rho: decodeTensor(rho, blobs) });
   const gaussian = layers.map((layer) => (layer.kind === "gaussian weights" ? read(layer) : null));
@@ -48,9 +49,13 @@ function readWeights({ layers }, blobs) {
     ratios.set(part, start);
     start += part.length;
   }
+  return { gaussian, ratios, sorted: ratios.toSorted() };
+}
+
+// The places of the weights in the order in which they go.
+function removalOrder({ ratios }) {
   const order = Uint32Array.from(ratios, (_, i) => i);
-  order.sort((one, two) => Number(ratios[one] > ratios[two]) - Number(ratios[one] < ratios[two]));
-  return { gaussian, ratios, order };
+  return order.sort((one, two) => ratios[one] - ratios[two]);
 }
 
 // As Python rounds: a half goes to the even neighbour.
@@ -64,9 +69,9 @@ function numRemoved(rate, { ratios }) {
 }
 
 // Removed weights are 0 and without noise; the layers that draw nothing stay the network's own.
-function prunedNetwork(network, { layers }, weights, rate) {
+function prunedNetwork({ network, description: { layers }, weights, order }, rate) {
   const removed = new Uint8Array(weights.ratios.length);
-  for (const place of weights.order.subarray(0, numRemoved(rate, weights))) removed[place] = 1;
+  for (const place of order.subarray(0, numRemoved(rate, weights))) removed[place] = 1;
   let start = 0;
   const pruned = network.layers.map((layer, i) => {
     if (!weights.gaussian[i]) return layer;
@@ -94,14 +99,22 @@ function answers(network, count) {
 
 // First the accuracy at this rate, then those of the slider's other rates, each computed once.
 function* pruningSteps({ rate, num_samples: count }, explorer, show) {
-  const { network, description, weights, rates } = explorer;
   const known = knownAccuracies(explorer, count);
-  if (known.has(rate)) show();
-  yield* missingSteps(known, [rate, ...rates], (each) => {
-    const pruned = prunedNetwork(network, description, weights, each);
-    return accuracySteps(explorer, answers(pruned, count));
-  }, show);
+  const showNow = () => show(known);
+  if (known.has(rate)) showNow();
+  yield* missingSteps(known, [rate, ...explorer.rates], (each) =>
+    accuracySteps(explorer, answers(prunedNetwork(explorer, each), count)), showNow);
 }
+
+const pruneInBackground = inBackground({
+  traits: ["network", "rates", "pictures", "labels", "classes", "blobs"],
+  read: (model) => {
+    const explorer = readPruningExplorer(model);
+    const network = loadNetwork(explorer.description, model.get("blobs"));
+    return { ...explorer, network, order: removalOrder(explorer.weights) };
+  },
+  steps: pruningSteps,
+});
 
 function knownAccuracies({ accuracies }, count) {
   if (!accuracies.has(count)) accuracies.set(count, new Map());
@@ -116,7 +129,7 @@ function grouped(number) {
 
 function cutRatio(rate, weights) {
   const count = numRemoved(rate, weights);
-  return count === 0 ? 0 : weights.ratios[weights.order[count - 1]];
+  return count === 0 ? 0 : weights.sorted[count - 1];
 }
 
 function answerer(count) {
@@ -148,8 +161,8 @@ const BINS = 56;
 const RATIO = "|μ|/σ".split("").join("\u2060"); // never broken at the end of a line
 
 // Counts the logarithms of the ratios, those of 0 left out; a few at the edges share a bin.
-function binnedRatios({ ratios, order }) {
-  const sorted = Array.from(order, (place) => ratios[place]).filter((ratio) => ratio > 0);
+function binnedRatios({ sorted: all }) {
+  const sorted = all.filter((ratio) => ratio > 0);
   const at = (share) => sorted[Math.floor(share * (sorted.length - 1))] ?? 1;
   const low = Math.log10(Math.max(at(0.005), 1e-4));
   const high = Math.max(Math.log10(Math.min(at(0.9995), 1e6)), low + 0.1);
@@ -208,19 +221,18 @@ function prunedView(frame, explorer) {
 // --- Putting it together
 
 function readPruningExplorer(model) {
-  const blobs = model.get("blobs");
   const description = model.get("network");
   return {
     ...readPictures(model),
     description,
-    network: loadNetwork(description, blobs),
-    weights: readWeights(description, blobs),
+    weights: readWeights(description, model.get("blobs")),
     rates: model.get("rates"),
     accuracies: new Map(),
   };
 }
 
 function addPruningControls(frame, { rates }) {
+  networksChoice(frame);
   slider(frame, { name: "rate", label: "removed", values: rates, format: percentage });
   const options = frame.model.get("sample_choices").map((value) => ({
     value,
@@ -229,7 +241,7 @@ function addPruningControls(frame, { rates }) {
   choice(frame, { name: "num_samples", label: "answer by", options });
 }
 
-function render({ model, el }) {
+function renderPruning({ model, el }) {
   const frame = explorable(model, el, { label: "Pruning a Bayesian network" });
   const explorer = readPruningExplorer(model);
   const drawRatios = ratioView(frame, explorer);
@@ -237,15 +249,21 @@ function render({ model, el }) {
   addPruningControls(frame, explorer);
   reserve(frame, model.get("sample_choices").map((n) => longestPruningSentence(explorer, n)));
 
+  const ask = pruneInBackground(frame);
   follow(frame, ["rate", "num_samples"], (state) => {
     drawRatios(state.rate);
     drawAccuracy(state);
-    inSlices(frame, pruningSteps(state, explorer, () => {
+    ask(state, (known) => {
+      explorer.accuracies.set(state.num_samples, known);
       drawAccuracy(state);
       say(frame, pruningSentence(state, explorer));
-    }));
+    });
   });
   return frame.close;
+}
+
+function render(context) {
+  return withChosenNetworks(context, renderPruning);
 }
 
 export default { render };

@@ -15,15 +15,15 @@ from robustnb.models import predict
 from robustnb.pruning import prune, signal_to_noise
 from robustnb.randomness import noise_from, seeded
 from robustnb.widgets.network import DType, describe, round_trip, rounded
+from robustnb.widgets.network_sets import NetworkSets
 from robustnb.widgets.pictures import picture_traits, stand_in
 from robustnb.widgets.settings import Number, Whole, check_choice, check_number, slider_values
-from robustnb.widgets.static import StaticWidget
 
 RATES = (*(round(0.05 * step, 2) for step in range(20)), 0.98, 0.99, 1.0)
 SAMPLE_CHOICES = (0, 10)
 
 
-class PruningExplorer(StaticWidget):
+class PruningExplorer(NetworkSets):
     """Prune a network by |mu| / sigma in the page, and count how many images stay right.
 
     `model` has BayesianLinear layers, its weights rounded to `dtype`; `images` (N, C, H, W) in
@@ -34,6 +34,7 @@ class PruningExplorer(StaticWidget):
     """
 
     _module = "pruning.js"
+    _of_networks = ("network",)
     _shared = ("rate", "num_samples")
 
     network = traitlets.Dict().tag(sync=True)

@@ -1,31 +1,39 @@
 // The weight draws of Bayesian networks, one for each rho_init, and the average of their answers.
 
 import { accuracyView } from "./accuracy.js";
+import { inBackground } from "./background.js";
 import { drawBars, drawChart, SHARES, svgPanel, ticksAt } from "./charts.js";
 import {
   button,
   explorable,
   follow,
-  inSlices,
   longest,
+  offer,
   reserve,
   say,
   seedButton,
   slider,
-  turnOff,
 } from "./controls.js";
 import { largestIndex, randomGenerator, sampleSteps, softmax } from "./network.js";
+import { networksChoice, withChosenNetworks } from "./network_sets.js";
 import { imageChoice, leadingAnswers, readNetworks, readPictures } from "./pictures.js";
 import { percentage } from "./words.js";
 
 // --- What is computed
 
-// Yields, then returns the class probabilities of every draw.
-function* drawSteps({ rho_init: rho, num_samples: count, image, seed }, { networks, images }) {
+// Shows the class probabilities of every draw.
+function* drawSteps(state, { networks, images }, show) {
+  const { rho_init: rho, num_samples: count, image, seed } = state;
   const { network } = networks.find(({ rho_init: other }) => other === rho);
   const samples = yield* sampleSteps(network, images[image], count, randomGenerator(seed));
-  return samples.map(softmax);
+  show(samples.map(softmax));
 }
+
+const drawInBackground = inBackground({
+  traits: ["networks", "pictures", "labels", "classes", "blobs"],
+  read: (model) => ({ ...readPictures(model), networks: readNetworks(model) }),
+  steps: drawSteps,
+});
 
 // The average after one draw, after two, and so on.
 function runningMeans(draws) {
@@ -185,7 +193,7 @@ function drawPlayer(frame, show) {
   frame.endings.push(stop);
   return (newCount) => {
     count = newCount;
-    turnOff(node, count < 2 ? "One draw comes at once: choose more." : "");
+    offer(node, count > 1);
     finish();
   };
 }
@@ -197,13 +205,14 @@ function readRhoExplorer(model) {
   return {
     ...readPictures(model),
     counts: model.get("sample_choices"),
-    networks: readNetworks(model).map((one, i) => ({ ...one, accuracies: accuracies[i] })),
+    networks: model.get("networks").map((one, i) => ({ ...one, accuracies: accuracies[i] })),
   };
 }
 
 function addRhoControls(frame, explorer) {
   const { networks, counts } = explorer;
   const values = networks.map(({ rho_init: rho }) => rho);
+  networksChoice(frame);
   imageChoice(frame, explorer, frame.model.get("num_choices"));
   if (values.length > 1) {
     slider(frame, { name: "rho_init", label: "rho_init", values, format: signed });
@@ -212,7 +221,7 @@ function addRhoControls(frame, explorer) {
   seedButton(frame, "New draws");
 }
 
-function render({ model, el }) {
+function renderRho({ model, el }) {
   const frame = explorable(model, el, { label: "Draws of Bayesian networks" });
   const explorer = readRhoExplorer(model);
   const drawDraws = newestDrawsView(frame, explorer);
@@ -226,17 +235,21 @@ function render({ model, el }) {
   addRhoControls(frame, explorer);
   reserve(frame, [longestRhoSentence(explorer)]);
 
-  function* steps(state) {
-    const draws = yield* drawSteps(state, explorer);
+  function show(state, draws) {
     result = { draws, means: runningMeans(draws), truth: explorer.labels[state.image] };
     setPlayer(draws.length);
     drawAccuracy(state);
     say(frame, rhoSentence(state, result, explorer));
   }
 
+  const draw = drawInBackground(frame);
   const names = ["rho_init", "num_samples", "image", "seed"];
-  follow(frame, names, (state) => inSlices(frame, steps(state)));
+  follow(frame, names, (state) => draw(state, (draws) => show(state, draws)));
   return frame.close;
+}
+
+function render(context) {
+  return withChosenNetworks(context, renderRho);
 }
 
 export default { render };

@@ -12,14 +12,14 @@ from robustnb.defenses.bayesian import bayesian_layers, sample_logits
 from robustnb.metrics import accuracy
 from robustnb.randomness import seeded
 from robustnb.widgets.network import DType, describe, round_trip, rounded
+from robustnb.widgets.network_sets import NetworkSets
 from robustnb.widgets.pictures import drawn_probabilities, picture_traits, stand_in
 from robustnb.widgets.settings import Number, Whole, as_python, check_choice, check_number
-from robustnb.widgets.static import StaticWidget
 
 SAMPLE_CHOICES = (1, 2, 3, 5, 10, 20, 50, 100)
 
 
-class RhoExplorer(StaticWidget):
+class RhoExplorer(NetworkSets):
     """Show the weight draws of networks trained from different rho_init, and their average.
 
     `models` maps each rho_init to its trained network, all with BayesianLinear layers; the weights
@@ -30,6 +30,7 @@ class RhoExplorer(StaticWidget):
     """
 
     _module = "rho_init.js"
+    _of_networks = ("networks", "accuracies")
     _shared = ("rho_init", "num_samples", "image", "seed")
 
     networks = traitlets.List(traitlets.Dict()).tag(sync=True)

@@ -1,11 +1,11 @@
 // The noise of every neuron, and the network's answers with a multiple of it.
 
 import { accuracySteps, accuracyView, missingSteps } from "./accuracy.js";
+import { inBackground } from "./background.js";
 import { ticksAt } from "./charts.js";
 import {
   explorable,
   follow,
-  inSlices,
   longest,
   panel,
   reserve,
@@ -14,8 +14,9 @@ import {
   slider,
 } from "./controls.js";
 import { decodeTensor, forward, loadNetwork, randomGenerator, sampleSteps } from "./network.js";
+import { networksChoice, withChosenNetworks } from "./network_sets.js";
 import { countedAnswers, drawsView, imageChoice, longestCounts, readPictures } from "./pictures.js";
-import { drawTiles, tileCanvas } from "./tiles.js";
+import { addTileScale, drawTiles, tileCanvas } from "./tiles.js";
 import { percentage, shortNumber } from "./words.js";
 
 // --- What is computed
@@ -23,12 +24,13 @@ import { percentage, shortNumber } from "./words.js";
 // First the picked image, then the accuracy at this multiple, then those of the other multiples,
 // which are kept for as long as the seed is the same.
 function* noiseSteps(state, explorer, show) {
-  const { network, images, labels } = explorer;
+  const { network, images, labels, accuracies } = explorer;
+  forgetOtherSeeds(explorer, state.seed);
   const options = [state.num_samples, randomGenerator(state.seed + 1), { sigma: state.scale }];
   const samples = yield* sampleSteps(network, images[state.image], ...options);
-  const showNow = () => show({ samples, truth: labels[state.image] });
+  const showNow = () => show({ samples, truth: labels[state.image], accuracies });
   showNow();
-  yield* missingSteps(explorer.accuracies, [state.scale, ...explorer.scales], (sigma) => {
+  yield* missingSteps(accuracies, [state.scale, ...explorer.scales], (sigma) => {
     // One draw for each image; the same random numbers at every multiple.
     const random = randomGenerator(state.seed);
     return accuracySteps(explorer, (image) => forward(network, image, random, { sigma }).logits);
@@ -40,6 +42,21 @@ function forgetOtherSeeds(explorer, seed) {
   explorer.seed = seed;
 }
 
+function readSigmaExplorer(model) {
+  return {
+    ...readPictures(model),
+    network: loadNetwork(model.get("network"), model.get("blobs")),
+    scales: model.get("scales"),
+    accuracies: new Map(),
+  };
+}
+
+const noiseInBackground = inBackground({
+  traits: ["network", "scales", "pictures", "labels", "classes", "blobs"],
+  read: readSigmaExplorer,
+  steps: noiseSteps,
+});
+
 // --- What is said
 
 function multiple(scale) {
@@ -48,12 +65,12 @@ function multiple(scale) {
   return `With ${shortNumber(scale)} times its noise`;
 }
 
-function noiseSentence(state, { samples, truth }, explorer) {
+function noiseSentence(state, { samples, truth, accuracies }, explorer) {
   const answers = countedAnswers(samples, explorer.classes);
-  return toldSentence(state, answers, truth, explorer);
+  return toldSentence(state, answers, truth, accuracies, explorer);
 }
 
-function toldSentence(state, answers, truth, { accuracies, images, classes }) {
+function toldSentence(state, answers, truth, accuracies, { images, classes }) {
   const share = accuracies.get(state.scale);
   const right = `${percentage(share ?? 0)} of ${images.length} images are right; `;
   const opening = `${multiple(state.scale)} ${share === undefined ? "" : right}`;
@@ -65,7 +82,7 @@ function longestNoiseSentences(count, explorer) {
   const truth = classes.indexOf(longest(classes));
   const answers = longestCounts(count, classes);
   const accuracies = new Map(scales.map((scale) => [scale, 0.999]));
-  return scales.map((scale) => toldSentence({ scale }, answers, truth, { ...explorer, accuracies }));
+  return scales.map((scale) => toldSentence({ scale }, answers, truth, accuracies, explorer));
 }
 
 // --- What is drawn
@@ -76,28 +93,27 @@ function noiseLayers({ layers }, blobs) {
     .map(({ sigma }) => ({ shape: sigma.shape, sigma: decodeTensor(sigma, blobs).map(Math.abs) }));
 }
 
-// The ink goes from the smallest to the largest sigma of the layer, and pales with less noise.
-function noiseView(frame, { shape, sigma }, number) {
+// The scale is that of all layers, and the same at every multiple: it goes to their largest sigma.
+function noiseView(frame, { shape, sigma }, number, most) {
   const canvas = tileCanvas();
   const heading = panel(frame, "", canvas).firstChild;
   const [low, high] = [Math.min, Math.max].map((of) => sigma.reduce((a, b) => of(a, b)));
-  const place = (value) => (high > low ? 0.1 + (0.9 * (value - low)) / (high - low) : 0.5);
   const neurons = shape.length === 1 ? `${shape[0]} neurons` : `${shape[0]} feature maps`;
   return (scale) => {
     const range = `σ ${shortNumber(scale * low)} to ${shortNumber(scale * high)}`;
     heading.textContent = `Noise ${number}: ${neurons}, ${range}`;
     canvas.ariaLabel = `The noise of each of the ${neurons}: ${range}`;
-    drawTiles(canvas, Array.from(sigma, (value) => Math.min(1, scale) * place(value)), shape);
+    drawTiles(canvas, Array.from(sigma, (value) => most && (scale * value) / most), shape);
   };
 }
 
-function scaleView(frame, { scales, accuracies, images }) {
+function scaleView(frame, { scales, images }) {
   const ends = [...new Set([0, 1, scales.at(-1)])];
   const ticks = ticksAt(ends.map(Math.sqrt), timesOf);
   // Roots give the small multiples room.
   const x = { label: "multiple of its noise", low: 0, high: Math.sqrt(scales.at(-1)), ticks };
   const draw = accuracyView(frame, { x, nameOf: (root) => `${timesOf(root)} times`, isHalf: true });
-  return (scale) => {
+  return (scale, accuracies) => {
     const points = scales
       .filter((other) => accuracies.has(other))
       .map((other) => [Math.sqrt(other), accuracies.get(other)]);
@@ -111,19 +127,16 @@ function timesOf(root) {
 
 // --- Putting it together
 
-function render({ model, el }) {
+function renderSigma({ model, el }) {
   const frame = explorable(model, el, { label: "Learned noise" });
-  const blobs = model.get("blobs");
-  const description = model.get("network");
-  const explorer = {
-    ...readPictures(model),
-    network: loadNetwork(description, blobs),
-    scales: model.get("scales"),
-    accuracies: new Map(),
-  };
-  const maps = noiseLayers(description, blobs).map((layer, i) => noiseView(frame, layer, i + 1));
+  const explorer = { ...readPictures(model), scales: model.get("scales") };
+  const layers = noiseLayers(model.get("network"), model.get("blobs"));
+  const most = layers.reduce((far, { sigma }) => sigma.reduce((a, b) => Math.max(a, b), far), 0);
+  const maps = layers.map((layer, i) => noiseView(frame, layer, i + 1, most));
+  addTileScale(frame, "σ 0", `${shortNumber(most)} or more`);
   const drawAccuracy = scaleView(frame, explorer);
   const drawAnswer = drawsView(frame, explorer.classes);
+  networksChoice(frame);
   imageChoice(frame, explorer, model.get("num_choices"));
   const { scales } = explorer;
   const format = (scale) => `× ${shortNumber(scale)}`;
@@ -131,17 +144,23 @@ function render({ model, el }) {
   seedButton(frame, "New noise");
   reserve(frame, longestNoiseSentences(model.get("num_samples"), explorer));
 
+  const ask = noiseInBackground(frame);
+  let known = new Map(); // the accuracies of the newest result
   follow(frame, ["scale", "image", "seed", "num_samples"], (state) => {
-    forgetOtherSeeds(explorer, state.seed);
     for (const map of maps) map(state.scale);
-    drawAccuracy(state.scale);
-    inSlices(frame, noiseSteps(state, explorer, (result) => {
+    drawAccuracy(state.scale, known);
+    ask(state, (result) => {
+      known = result.accuracies;
       drawAnswer(result);
-      drawAccuracy(state.scale);
+      drawAccuracy(state.scale, known);
       say(frame, noiseSentence(state, result, explorer));
-    }));
+    });
   });
   return frame.close;
+}
+
+function render(context) {
+  return withChosenNetworks(context, renderSigma);
 }
 
 export default { render };

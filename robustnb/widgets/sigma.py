@@ -4,23 +4,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import traitlets
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from robustnb import plots
 from robustnb.defenses.noise import noise_layers
 from robustnb.drawing import Drawing
 from robustnb.widgets.network import DType, describe, round_trip, rounded
+from robustnb.widgets.network_sets import NetworkSets
 from robustnb.widgets.pictures import drawn_probabilities, picture_traits, stand_in
 from robustnb.widgets.settings import Number, Whole, check_number, slider_values
-from robustnb.widgets.static import StaticWidget
 
 SCALES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 
 
-class SigmaExplorer(StaticWidget):
+class SigmaExplorer(NetworkSets):
     """Multiply the noise of a network, and see its accuracy and one image's answers.
 
     `model` has GaussianNoise that is on at inference, and layers that `robustnb.widgets.network`
@@ -31,6 +31,7 @@ class SigmaExplorer(StaticWidget):
     """
 
     _module = "sigma.js"
+    _of_networks = ("network",)
     _shared = ("scale", "image", "seed")
 
     network = traitlets.Dict().tag(sync=True)
@@ -103,15 +104,16 @@ class SigmaExplorer(StaticWidget):
 
 
 def _heat_maps(model: nn.Module) -> Drawing:
-    """Draw the noise of each layer, one square per neuron."""
+    """Draw the noise of each layer, one square per neuron, on one scale."""
     sigmas = [layer.sigma.detach().abs().numpy() for layer in noise_layers(model)]
-    figure, axes = plt.subplots(1, len(sigmas), figsize=(2.4 * len(sigmas), 2.6), squeeze=False)
-    texts = []
-    for number, (axis, sigma) in enumerate(zip(axes[0], sigmas, strict=True), 1):
-        axis.imshow(_tiled(sigma), cmap="Oranges", vmin=0, vmax=sigma.max() or 1)
-        axis.set_axis_off()
-        axis.set_title(f"noise {number}", fontsize=10)
-        texts.append(f"σ of noise {number} from {sigma.min():.3g} to {sigma.max():.3g}")
+    names = [f"noise {number}" for number in range(1, len(sigmas) + 1)]
+    most = max(sigma.max() for sigma in sigmas)
+    tiles = [_tiled(sigma) for sigma in sigmas]
+    figure = plots.images([tiles], [names], maps=1, limit=most, scale="σ").figure
+    texts = [
+        f"σ of {name} from {sigma.min():.3g} to {sigma.max():.3g}"
+        for name, sigma in zip(names, sigmas, strict=True)
+    ]
     return Drawing(figure, f"The noise of each neuron: {', '.join(texts)}.")
 
 

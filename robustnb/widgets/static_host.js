@@ -235,6 +235,13 @@ function tellFrame(name, address, model) {
   tell();
 }
 
+// Says which explorables there are, in the order of the page, once the last of them is there.
+function tellFrameOfAll() {
+  const named = [...document.querySelectorAll(".static-widget[data-name]")];
+  if (parent === globalThis || named.some(({ dataset }) => !("mounted" in dataset))) return;
+  parent.postMessage({ robustnbNames: named.map(uniqueName) }, "*");
+}
+
 // Two widgets of one name are told apart by their order on the page.
 function uniqueName(widget) {
   const { name = "" } = widget.dataset;
@@ -248,23 +255,48 @@ function uniqueName(widget) {
 // --- Mounting
 
 const modules = new Map();
+const blobs = new Map();
 
 function pageText(id) {
   return document.getElementById(id).textContent;
 }
 
-// Widgets of the same parts share one module. import() of a Blob works over file:// too.
+// Widgets of the same parts share one module. import() of a Blob works over file:// too; a worker
+// takes a Blob there only if it is no module, which is why it gets the text without its export.
 function joinedModule(ids) {
   const key = ids.join();
   if (!modules.has(key)) {
-    const blob = new Blob([ids.map(pageText).join("\n")], { type: "text/javascript" });
-    modules.set(key, import(URL.createObjectURL(blob)));
+    const text = ids.map(pageText).join("\n");
+    const script = scriptAddress(text.slice(0, text.lastIndexOf("export default")));
+    modules.set(key, {
+      module: import(scriptAddress(text)),
+      newWorker: () => new Worker(script),
+    });
   }
   return modules.get(key);
 }
 
-function blobTexts(ids) {
-  return Object.fromEntries(Object.entries(ids).map(([digest, id]) => [digest, pageText(id)]));
+function scriptAddress(text) {
+  return URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+}
+
+// The texts of weights, or their bytes where these are packed; once for all widgets.
+async function readBlobs(ids) {
+  const read = async ([digest, id]) => {
+    if (!blobs.has(id)) blobs.set(id, unpacked(pageText(id)));
+    return [digest, await blobs.get(id)];
+  };
+  return Object.fromEntries(await Promise.all(Object.entries(ids).map(read)));
+}
+
+const PACKED = "gzip:"; // as static.py writes it
+
+async function unpacked(text) {
+  if (!text.startsWith(PACKED)) return text;
+  const letters = atob(text.slice(PACKED.length));
+  const bytes = Uint8Array.from(letters, (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 // Renders into the element that holds a picture; should that fail, the picture there stays.
@@ -278,6 +310,7 @@ export async function mount(widget) {
     throw error;
   } finally {
     widget.dataset.mounted = "";
+    tellFrameOfAll();
   }
 }
 
@@ -293,10 +326,12 @@ function sayMisunderstood(name, address, model, el) {
 
 async function render(widget, el) {
   const script = widget.querySelector(":scope > script[type='application/json']");
-  const { state, sources, blobs, address } = JSON.parse(script.textContent);
-  const { default: module } = await joinedModule(sources);
+  const { state, sources, blobs: ids, address } = JSON.parse(script.textContent);
+  const joined = joinedModule(sources);
+  const { default: module } = await joined.module;
   const name = uniqueName(widget);
-  const model = staticModel({ ...state, name, blobs: blobTexts(blobs) });
+  const model = staticModel({ ...state, name, blobs: await readBlobs(ids) });
+  model.newWorker = joined.newWorker;
   const isLinked = applyAddress(name, address, model);
   keepAddress(name, address, model, el);
   el.replaceChildren();

@@ -1,11 +1,10 @@
 // Tiles: a small map for each channel, side by side.
 
-import { element, ORANGE, putImage } from "./controls.js";
+import { colourBar, heat } from "./colours.js";
+import { element, putImage } from "./controls.js";
 
-const FAINT = 0.12;
-
-// `shares` between 0 and 1 say how strong the ink is, place by place; `group` channels are stacked
-// to a block.
+// `shares` of the largest value on the scale say how bright each place is; `group` channels are
+// stacked to a block.
 export function drawTiles(canvas, shares, shape, group = 1) {
   const [channels, height = 1, width = 1] = shape;
   const gap = group * height * width > 1 ? 1 : 0;
@@ -19,8 +18,7 @@ export function drawTiles(canvas, shares, shape, group = 1) {
     const inBlock = (channel % group) * height * width + (place % (height * width));
     const x = (block % columns) * step.x + (inBlock % width);
     const y = Math.floor(block / columns) * step.y + Math.floor(inBlock / width);
-    const ink = 255 * (FAINT + (1 - FAINT) * Math.min(1, share));
-    image.data.set([...ORANGE, ink], 4 * (y * image.width + x));
+    image.data.set(heat(share), 4 * (y * image.width + x));
   });
   putImage(canvas, image);
 }
@@ -33,6 +31,13 @@ function tileColumns(blocks, step) {
     .filter((columns) => blocks % columns === 0)
     .reduce((best, columns) => (off(columns) < off(best) ? columns : best));
   return off(even) < 0.5 ? even : Math.min(blocks, Math.ceil(ideal));
+}
+
+// The one scale of all tiles, across the whole picture.
+export function addTileScale(frame, from, to) {
+  const { node, say } = colourBar(heat, 0, 1);
+  say(from, to);
+  frame.picture.append(node);
 }
 
 export function tileCanvas() {

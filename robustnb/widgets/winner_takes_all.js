@@ -6,6 +6,7 @@ import {
   follow,
   inSlices,
   longest,
+  offer,
   panel,
   reserve,
   say,
@@ -22,7 +23,7 @@ import {
   readNetworks,
   readPictures,
 } from "./pictures.js";
-import { drawTiles, tileCanvas } from "./tiles.js";
+import { addTileScale, drawTiles, tileCanvas } from "./tiles.js";
 import { percentage, shortNumber } from "./words.js";
 
 // --- What is computed
@@ -158,7 +159,7 @@ function addWinnerControls(frame, explorer) {
   return () => {
     const mode = model.get("mode");
     turnOff(temperature, mode === "relaxed" ? "" : "Only the relaxed mask has a temperature.");
-    turnOff(seed, isDrawn(mode) ? "" : "This mask is not drawn: it is the same every time.");
+    offer(seed, isDrawn(mode));
   };
 }
 
@@ -167,6 +168,7 @@ function render({ model, el }) {
   const explorer = readWinnerExplorer(model);
   const most = Math.max(...explorer.networks.map(({ competitions }) => competitions.length));
   const views = Array.from({ length: most }, (_, index) => winnersView(frame, index));
+  addTileScale(frame, "silent", "wins all of its block");
   views.push(drawsView(frame, explorer.classes));
   const showControls = addWinnerControls(frame, explorer);
   const [count, temperatures] = [model.get("num_samples"), model.get("temperatures")];

@@ -38,7 +38,7 @@ def one_draw(model: nn.Module, images: Tensor, generator: torch.Generator) -> Te
 
 
 def level_maps(networks: Mapping[str, nn.Module]) -> Drawing:
-    """Draw the level of each neuron, a square for each and a map for each layer.
+    """Draw the level of each neuron, a square for each and a map for each layer, on one scale.
 
     The number of neurons of a layer must be 10 or a multiple of it.
     """
@@ -52,8 +52,9 @@ def level_maps(networks: Mapping[str, nn.Module]) -> Drawing:
             [f"{name.split()[1]} {k}\n{s.min():.2f} – {s.max():.2f}" for k, s in enumerate(row, 1)]
             for name, row in sigmas.items()
         ],
-        cmap="magma",
-        limit=None,
+        maps=len(sigmas),
+        limit=max(level.max().item() for row in sigmas.values() for level in row),
+        scale="level σ",
     )
 
 
@@ -131,8 +132,8 @@ def saliency(networks: Mapping[str, nn.Module], images: Tensor, labels: Tensor) 
     return plots.images(
         [list(images), *map(list, maps.values())],
         [[f"{label.item()}" for label in labels], *words],
-        cmap="magma",
-        limit=None,
+        maps=len(maps),
+        scale="squared gradient, averaged",
     )
 
 
