@@ -18,7 +18,7 @@ from robustnb.data.writing import draft_folder, move_into_place
 from robustnb.files import cache_folder
 from robustnb.signatures import note_read, signature
 
-FORMAT = 2  # of a cache entry, and of how images are read
+FORMAT = 3  # of a cache entry, and of how images are read
 
 
 class Decoded(NamedTuple):
