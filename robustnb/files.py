@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 
 def cache_folder() -> Path:
     """Return the folder that ROBUSTNB_CACHE names, or the user's own cache folder."""
@@ -25,6 +27,18 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time into the block, of all that lock the file `path`.
+
+    The system ends the lock with its process, however that ends. The file stays: it would not be
+    safe to delete it while others wait for it. Within a thread the lock may be taken again.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path, is_singleton=True):
+        yield
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -73,7 +73,7 @@ class Chapter:
         data = [
             file
             for name in ("results", "published", "weights")
-            for file in (book / name).rglob("*")
+            for file in (book / name).rglob("[!.]*")  # not the locks of rows
         ]
         code = [file for file in PACKAGE.rglob("*") if file.suffix in {".py", ".js", ".css"}]
         versions = (platform.python_version(), version("torch"))

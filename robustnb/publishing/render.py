@@ -37,7 +37,7 @@ def render(book: Book, chapters: Sequence[Chapter], say: Say) -> None:
 
 
 def _digest(book: Book, chapters: Sequence[Chapter]) -> str:
-    files = [file for file in (book.root / "book").rglob("*") if file.suffix != ".ipynb"]
+    files = [file for file in (book.root / "book").rglob("[!.]*") if file.suffix != ".ipynb"]
     files += [book.root / name for name in ("_config.yml", "_toc.yml")]
     files += Path(__file__).parent.glob("*.py")
     return fingerprint(files + [chapter.executed for chapter in chapters])
