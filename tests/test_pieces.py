@@ -2,7 +2,6 @@
 
 import importlib
 import itertools
-import shutil
 import signal
 import subprocess
 import sys
