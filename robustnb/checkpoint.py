@@ -60,7 +60,10 @@ class Run:
             self.best_score, self.best_weights = validation_accuracy, _copy(self.model.state_dict())
 
     def save(self, path: Path) -> None:
-        """Write everything to `path` (safetensors), whole or not at all."""
+        """Write everything to `path` (safetensors), whole or not at all.
+
+        Raises OSError, which names the path, where there is no room.
+        """
         moments, rest = _split(self.optimizer.state_dict())
         tensors = _prefix("model.", self.model.state_dict()) | _prefix("best.", self.best_weights)
         tensors |= _prefix("optimizer.", moments) | {"generator": self.generator.get_state()}
@@ -72,8 +75,13 @@ class Run:
             "parts": json.dumps(self.parts),
         }
         tensors = _copy(tensors)
-        with whole(path) as part:
-            save_file(tensors, part, metadata | {"digest": _digest(tensors, metadata)})
+        try:
+            with whole(path) as part:
+                save_file(tensors, part, metadata | {"digest": _digest(tensors, metadata)})
+        except (OSError, SafetensorError) as error:
+            raise OSError(
+                f"The checkpoint {path} cannot be written ({error}): is there room enough?"
+            ) from error
         self._saved = time.perf_counter()
 
     def load(self, path: Path) -> None:

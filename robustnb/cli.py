@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from robustnb.files import in_one_sentence
 from robustnb.publishing.book import ROOT, Book
 from robustnb.publishing.errors import require
 from robustnb.reproduction import coverage
@@ -27,8 +28,11 @@ profile_option = click.option(
 @click.version_option(package_name="robustnb")
 def main() -> None:
     """Build and read the book, and measure again what its papers print."""
-    # As Ctrl-C does, so that what was started is ended.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # As Ctrl-C does, so that what was started is ended; SIGHUP comes when a terminal is closed.
+    for name in ("SIGTERM", "SIGHUP"):
+        sent = getattr(signal, name, None)  # Windows has no SIGHUP
+        if sent and signal.getsignal(sent) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(sent, lambda number, _: sys.exit(128 + number))
 
 
 @main.command()
@@ -151,7 +155,9 @@ def _in_one_sentence() -> Iterator[None]:
 
     try:
         yield
-    except (ValueError, OSError, TrainingDiverged) as error:
+    except OSError as error:
+        raise click.ClickException(in_one_sentence(error)) from error
+    except (ValueError, TrainingDiverged) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robustnb.data.dataset import DataError
 from robustnb.data.pictures import Pictures, Reader
-from robustnb.data.writing import draft_folder, move_into_place
+from robustnb.data.writing import NotWritable, draft_folder, move_into_place
 from robustnb.files import cache_folder
 from robustnb.signatures import note_read, signature
 
@@ -61,7 +61,12 @@ def decoded_once(name: str, folder: Path, reader: Reader, variant: str = "") -> 
                 f"{entry} is damaged: the images of {folder} are decoded again.", stacklevel=4
             )
             shutil.rmtree(entry, ignore_errors=True)
-    write_entry(reader(folder), entry)
+    pictures = reader(folder)
+    try:
+        write_entry(pictures, entry)
+    except NotWritable as error:
+        warnings.warn(f"{error} The images of {folder} are read at each load.", stacklevel=4)
+        return scaled(pictures)
     for outdated in set(entry.parent.glob(f"{place}-*")) - {entry}:
         shutil.rmtree(outdated, ignore_errors=True)
     return read_entry(entry)

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from robustnb.files import whole
+from robustnb.files import OTHER_CACHE, whole
 
 PLAIN = (bool, int, float, str, type(None))
 
@@ -64,7 +64,11 @@ def read_or_warn(path: Path) -> tuple[Any] | None:
 
 def own_folder(folder: Path) -> Path:
     """Return a folder that nobody else can write, made if need be; raise OSError if others can."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"The folder {folder} cannot be made ({reason}): {OTHER_CACHE}") from error
     if os.name != "posix":
         return folder
     status = folder.stat()

@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -110,11 +111,17 @@ def _left_by(pieces: Sequence[Piece], jobs: int, wait: bool, bar: Any) -> Iterat
         initargs=(os.getpid(),),
     )
     calls = (delayed(_is_finished)(number, piece, wait) for number, piece in enumerate(pieces))
-    for number, is_finished in parallel(calls):
-        if is_finished:
-            bar.update(pieces[number].cost)
-        else:
-            yield pieces[number]
+    try:
+        for number, is_finished in parallel(calls):
+            if is_finished:
+                bar.update(pieces[number].cost)
+            else:
+                yield pieces[number]
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            "A process that computed a result was ended, as happens when memory runs out: start "
+            "again, as what was finished is kept, or with LOKY_MAX_CPU_COUNT=1 for one at a time."
+        ) from error
 
 
 def unfinished(name: str = "training.safetensors") -> Path | None:
@@ -226,9 +233,9 @@ def _compute(piece: Piece, place: Path) -> Computed:
     try:
         write(place, tuple(found))
     except OSError as error:
+        reason = error.strerror or error
         raise OSError(
-            f"A result cannot be stored in {cache_folder()} ({error.strerror or error}): is there "
-            "room enough?"
+            f"A result cannot be stored in {cache_folder()} ({reason}): is there room enough?"
         ) from error
     shutil.rmtree(_progress(place.name), ignore_errors=True)
     return found
