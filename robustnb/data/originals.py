@@ -46,8 +46,8 @@ def mnist_part(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.i
         classes = mnist.read_label_file(str(labels)).numpy()
     except Exception as error:  # torchvision's readers fail in many ways
         raise DataError(
-            f"The MNIST files in {folder} are damaged or incomplete: replace them, or delete them "
-            "if they were downloaded."
+            f"The MNIST files in {folder.parents[1]} are damaged or incomplete: replace them, or "
+            "delete them if they were downloaded."
         ) from error
     if len(pixels) != len(classes):
         raise DataError(
