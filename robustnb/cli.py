@@ -6,8 +6,6 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,6 +14,7 @@ import click
 from robustnb.files import in_one_sentence
 from robustnb.publishing.book import ROOT, Book
 from robustnb.publishing.errors import require
+from robustnb.publishing.serve import server_of
 from robustnb.reproduction import coverage
 from robustnb.results import PROFILES
 
@@ -62,7 +61,7 @@ def serve(profile: str, port: int) -> None:
             f"Nothing to serve: build it first with robustnb book --profile {profile}."
         )
     try:
-        server = ThreadingHTTPServer(("localhost", port), partial(_Quiet, directory=str(html)))
+        server = server_of(html, port)
     except OSError as error:
         raise click.ClickException(
             f"Port {port} cannot be used ({error.strerror}): choose another with --port."
@@ -139,13 +138,6 @@ def data(name: str, size: int | None) -> None:
 
     with _in_one_sentence():
         click.echo(str(load(name, size=size)))
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    """A handler that does not log every request."""
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @contextmanager
