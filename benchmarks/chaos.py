@@ -1,8 +1,8 @@
 """Kill, damage and repeat: count what is lost, stale or silently wrong afterwards.
 
-Run as `TQDM_DISABLE=1 python benchmarks/chaos.py`, or with smaller numbers as `--kills 2 --builds 1 --entries 40
---rows 10`. All of it happens in a temporary folder. It ends with 1 if any of the last numbers of
-its lines, of what must not be, is not 0.
+Run as `TQDM_DISABLE=1 python benchmarks/chaos.py`, or with smaller numbers, such as `--kills 2
+--builds 1 --entries 40 --rows 10`. All of it happens in temporary folders. A count whose name
+begins with "not" is of what must not be: if any is above 0, the command ends with 1.
 """
 
 import argparse
@@ -124,7 +124,8 @@ def kill_reproductions(folder: Path, number: int) -> Counter[str]:
     completed(REPRODUCE, folder / "killed")
     one, other = (measured(read_rows(PAPER, folder=folder / n)) for n in ("at once", "killed"))
     counts["not the same rows"] = sum(a != b for a, b in zip(one, other, strict=True))
-    return counts | Counter({"rows": len(one)})
+    counts["rows"] = len(one)
+    return counts
 
 
 def measured(rows: list[Row]) -> list[Any]:

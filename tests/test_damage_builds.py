@@ -215,6 +215,24 @@ def test_damaged_pages_are_rendered_again(tiny: Path, monkeypatch: pytest.Monkey
         assert book.page.read_text() == "front"
 
 
+def test_a_progress_bar_is_in_no_note(tiny: Path) -> None:
+    """tqdm shows one beside the data set where its images are decoded for the first time."""
+    write_chapter(tiny, "waves", "print('waves')")
+    chapter = chapter_of(tiny)
+    execute(chapter, "waves")
+    notebook = read_notebook(chapter.partial)
+    bar = {
+        "application/vnd.jupyter.widget-view+json": {"model_id": "0"},
+        "text/plain": "decoding own:   0%|          | 0/24 [00:00<?, ? images/s]",
+    }
+    shown = {"output_type": "display_data", "data": bar, "metadata": {}}
+    notebook["cells"][2]["outputs"].insert(0, shown)
+    write_notebook(chapter.partial, notebook)
+    chapter.keep(1.0)
+    assert chapter.record()["dataset"] == ["dots: 1; digest 0"]
+    assert "decoding own" not in chapter.executed.read_text()
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("is_ignored", [False, True])
 def test_a_closed_terminal_ends_a_command_unless_it_is_to_go_on(
