@@ -15,9 +15,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from robustnb.files import whole
+from robustnb.fingerprint import fingerprint
 
 Tensors = dict[str, Tensor]
 History = list[dict[str, float]]
+
+
+class Damaged(ValueError):
+    """A checkpoint is another than it was when it was written."""
 
 
 class Run:
@@ -55,7 +60,10 @@ class Run:
             self.best_score, self.best_weights = validation_accuracy, _copy(self.model.state_dict())
 
     def save(self, path: Path) -> None:
-        """Write everything to `path` (safetensors), whole or not at all."""
+        """Write everything to `path` (safetensors), whole or not at all.
+
+        Raises OSError, which names the path, where there is no room.
+        """
         moments, rest = _split(self.optimizer.state_dict())
         tensors = _prefix("model.", self.model.state_dict()) | _prefix("best.", self.best_weights)
         tensors |= _prefix("optimizer.", moments) | {"generator": self.generator.get_state()}
@@ -66,18 +74,32 @@ class Run:
             "scheduler": json.dumps(schedule),
             "parts": json.dumps(self.parts),
         }
-        with whole(path) as part:
-            save_file(_copy(tensors), part, metadata=metadata)
+        tensors = _copy(tensors)
+        try:
+            with whole(path) as part:
+                save_file(tensors, part, metadata | {"digest": _digest(tensors, metadata)})
+        except (OSError, SafetensorError) as error:
+            raise OSError(
+                f"The checkpoint {path} cannot be written ({error}): is there room enough?"
+            ) from error
         self._saved = time.perf_counter()
 
     def load(self, path: Path) -> None:
-        """Resume the run stored in `path`; raise ValueError if it was started with other parts."""
+        """Resume the run stored in `path`.
+
+        Raises Damaged, and changes nothing, if the file is not as it was written, and ValueError if
+        the run was started with other parts or this is no checkpoint.
+        """
+        tensors, metadata = _read(path)
         try:
-            tensors, metadata = load_file(path), _metadata(path)
+            if metadata["digest"] != _digest(tensors, metadata):
+                raise Damaged(f"{path} is damaged")
             different = self._different(json.loads(metadata["parts"]))
             if not different:
                 self._restore(tensors, metadata)
-        except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, Damaged):
+                raise
             raise ValueError(
                 f"{path} is no checkpoint from which this training can go on: "
                 "delete it to start anew, or give another path."
@@ -154,6 +176,16 @@ def _under(prefix: str, tensors: Tensors) -> Tensors:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _metadata(path: Path) -> dict[str, str]:
-    with safe_open(path, framework="pt") as file:
-        return dict(file.metadata())
+def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+        return load_file(path), metadata
+    except (SafetensorError, ValueError) as error:
+        raise Damaged(f"{path} is damaged") from error
+
+
+def _digest(tensors: Tensors, metadata: Mapping[str, str]) -> str:
+    """Return a digest of all that a checkpoint holds but the digest itself."""
+    texts = {name: text for name, text in metadata.items() if name != "digest"}
+    return fingerprint(sorted(tensors.items()), sorted(texts.items()))

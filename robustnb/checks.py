@@ -150,18 +150,19 @@ def check_network(model: nn.Module) -> None:
 def warn_once(model: nn.Module, kind: str, message: str) -> None:
     """Warn of a network, once for each kind of fault."""
     if not was_warned(model, kind):
-        _warned.setdefault(_asked(model), set()).add(kind)
+        _warned.setdefault(unwrapped(model), set()).add(kind)
         warnings.warn(message, stacklevel=3)
 
 
 def was_warned(model: nn.Module, kind: str) -> bool:
     """Tell whether a warning of this kind was given for a network."""
-    return kind in _warned.get(_asked(model), ())
+    return kind in _warned.get(unwrapped(model), ())
 
 
-def _asked(model: nn.Module) -> nn.Module:
-    asked: nn.Module = getattr(model, "in_own_type", model)  # half floats are wrapped at each call
-    return asked
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the network itself: one of half floats is wrapped at each call of an attack."""
+    network: nn.Module = getattr(model, "in_own_type", model)
+    return network
 
 
 def _check_tensor(name: str, value: Any) -> None:

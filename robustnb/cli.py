@@ -6,15 +6,15 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from typing import Any
 
 import click
 
+from robustnb.files import in_one_sentence
 from robustnb.publishing.book import ROOT, Book
 from robustnb.publishing.errors import require
+from robustnb.publishing.serve import server_of
 from robustnb.reproduction import coverage
 from robustnb.results import PROFILES
 
@@ -27,8 +27,11 @@ profile_option = click.option(
 @click.version_option(package_name="robustnb")
 def main() -> None:
     """Build and read the book, and measure again what its papers print."""
-    # As Ctrl-C does, so that what was started is ended.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # As Ctrl-C does, so that what was started is ended; SIGHUP comes when a terminal is closed.
+    for name in ("SIGTERM", "SIGHUP"):
+        sent = getattr(signal, name, None)  # Windows has no SIGHUP
+        if sent and signal.getsignal(sent) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(sent, lambda number, _: sys.exit(128 + number))
 
 
 @main.command()
@@ -58,7 +61,7 @@ def serve(profile: str, port: int) -> None:
             f"Nothing to serve: build it first with robustnb book --profile {profile}."
         )
     try:
-        server = ThreadingHTTPServer(("localhost", port), partial(_Quiet, directory=str(html)))
+        server = server_of(html, port)
     except OSError as error:
         raise click.ClickException(
             f"Port {port} cannot be used ({error.strerror}): choose another with --port."
@@ -169,13 +172,6 @@ def audit(
     click.echo(report.json() if as_json else str(report))
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    """A handler that does not log every request."""
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @contextmanager
 def _in_one_sentence() -> Iterator[None]:
     """Show an error of what was asked for as its message alone, without the traceback."""
@@ -183,7 +179,9 @@ def _in_one_sentence() -> Iterator[None]:
 
     try:
         yield
-    except (ValueError, OSError, TrainingDiverged) as error:
+    except OSError as error:
+        raise click.ClickException(in_one_sentence(error)) from error
+    except (ValueError, TrainingDiverged) as error:
         raise click.ClickException(str(error)) from error
 
 

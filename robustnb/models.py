@@ -3,9 +3,10 @@
 import copy
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,12 +52,15 @@ def fully_connected(
     return nn.Sequential(*layers[:-1])
 
 
-def copied(model: nn.Module) -> nn.Module:
-    """Return a copy of `model` without the results that its layers keep of a training pass."""
+def copied(model: nn.Module, shared: Iterable[object] = ()) -> nn.Module:
+    """Return a copy of `model` without the results that its layers keep of a training pass.
+
+    What is in `shared`, such as generators, is not copied: both use the same.
+    """
     attributes = (value for module in model.modules() for value in vars(module).values())
     results = (value for value in attributes if isinstance(value, Tensor) and not value.is_leaf)
-    forgotten = {id(value): None for value in results}
-    return copy.deepcopy(model, forgotten)
+    instead: dict[int, Any] = {id(value): None for value in results}
+    return copy.deepcopy(model, instead | {id(value): value for value in shared})
 
 
 @contextmanager

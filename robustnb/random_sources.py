@@ -38,15 +38,19 @@ class Drawn:
     any: bool = False
 
 
+def held_generators(model: nn.Module) -> list[Any]:
+    """Return the generators that modules hold, as an attribute or in a list, tuple or dict."""
+    return [each for module in model.modules() for each in _held(_own(module))]
+
+
 def random_sources(model: nn.Module, device: torch.device) -> list[Source]:
     """Return torch's, NumPy's and Python's global generators, and those that modules hold.
 
-    Torch's are that of the CPU and of each GPU with weights or `device`. A module holds one as an
-    attribute, or in a list, tuple or dict that is one.
+    Torch's are that of the CPU and of each GPU with weights or `device`.
     """
     numpys = np.random.mtrand._rand
-    held = (each for module in model.modules() for each in _held(_own(module)))
-    sources = map(_source, [*_torchs(model, device), numpys, random._inst, *held])
+    found = [*_torchs(model, device), numpys, random._inst, *held_generators(model)]
+    sources = map(_source, found)
     return list({id(source.owner): source for source in sources if source}.values())
 
 

@@ -22,6 +22,7 @@ from robustnb.results import (
     papers,
     published,
     read_rows,
+    rows_locked,
     update_rows,
     write_rows,
 )
@@ -57,19 +58,30 @@ def reproduce(
     protocol = _protocol(paper, profile, folder)
     if seeds < 1:
         raise ValueError(f"seeds is {seeds}: it must be at least 1.")
+    if not replace:
+        _check_seeds(paper, profile, seeds, tables, folder)
+    measure = _module(paper, "tables").measure
+    rows: list[Row] = measure(protocol, range(seeds), tables, jobs=jobs, folder=folder)
+    with rows_locked(paper, profile, folder):
+        if not replace:  # other runs may have stored rows meanwhile
+            _check_seeds(paper, profile, seeds, tables, folder)
+        store = write_rows if tables is None else update_rows
+        store(paper, profile, rows, folder)
+    return rows
+
+
+def _check_seeds(
+    paper: str, profile: str, seeds: int, tables: Collection[str] | None, folder: Path
+) -> None:
+    """Raise ValueError if stored rows that would go rest on more seeds."""
     rows = read_rows(paper, profile, folder)
     replaced = [row for row in rows if tables is None or row["table"] in tables]
     most = max((len(row["seeds"]) for row in replaced), default=0)
-    if seeds < most and not replace:
+    if seeds < most:
         raise ValueError(
             f"seeds is {seeds}, and rows stored at profile {profile} rest on {most} seeds: ask for "
             f"at least {most}, or give --replace to lose them."
         )
-    measure = _module(paper, "tables").measure
-    rows = measure(protocol, range(seeds), tables, jobs=jobs, folder=folder)
-    store = write_rows if tables is None else update_rows
-    store(paper, profile, rows, folder)
-    return rows
 
 
 def keep_weights(

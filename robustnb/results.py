@@ -11,17 +11,19 @@ import math
 import os
 import platform
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import version
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from robustnb.files import write_whole
+from robustnb.files import locked, write_whole
+from robustnb.row_checks import check_row, check_rows, check_value
 
 Row = dict[str, Any]
+Units = dict[str, dict[tuple[str, str], str]]
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 PROFILES = ("smoke", "laptop", "paper")
@@ -60,7 +62,7 @@ def make_row(
     may have any rows and columns and must state its `unit`. `settings` are the fields of model,
     training and attack. Raises ValueError for an unknown name, with the nearest that is known.
     """
-    _check_value(value, f"{row}, {column}")
+    check_value(value, f"{row}, {column}")
     check_name("profile", profile, PROFILES)
     number, unit = float(value), _unit(paper, table, row, column, unit, folder)
     return (
@@ -81,31 +83,46 @@ def write_rows(paper: str, name: str, rows: Iterable[Row], folder: Path = BOOK) 
     if Path(name).name != name or not name:
         raise ValueError(f"{name!r} cannot name a file of results: use one like 'table_2'.")
     path = folder / "results" / paper / f"{name}.json"
-    lines = []
+    rounded = []
     for number, row in enumerate(rows, 1):
-        _check_row(row, paper, f"Row {number} of {path.name}")
-        lines.append(json.dumps(_rounded(row), ensure_ascii=False))
-    write_whole(path, "[\n" + ",\n".join(lines) + "\n]\n")
+        _check_row(row, paper, name, f"Row {number} of {path.name}", folder)
+        rounded.append(_rounded(row))
+    check_rows(rounded, path.name, f"measure all of {paper} at one profile again.")
+    lines = [json.dumps(row, ensure_ascii=False) for row in rounded]
+    with rows_locked(paper, name, folder):
+        write_whole(path, "[\n" + ",\n".join(lines) + "\n]\n")
     return path
 
 
 def update_rows(paper: str, profile: str, rows: Iterable[Row], folder: Path = BOOK) -> Path:
-    """Store `rows` in the places of the same cells, new ones last; other cells stay as they are."""
-    found, measured = read_rows(paper, profile, folder), list(rows)
-    replaced = {_place(row) for row in measured}
-    kept = [row for row in found if _place(row) not in replaced]
-    places = {place: number for number, place in enumerate(dict.fromkeys(map(_place, found)))}
-    ordered = sorted(kept + measured, key=lambda row: places.get(_place(row), len(places)))
-    return write_rows(paper, profile, ordered, folder)
+    """Store `rows` in the places of the same cells, new ones last; other cells stay as they are.
+
+    No other run can store between what is read here and what is written.
+    """
+    measured = list(rows)
+    with rows_locked(paper, profile, folder):
+        found = read_rows(paper, profile, folder)
+        replaced = {_place(row) for row in measured}
+        kept = [row for row in found if _place(row) not in replaced]
+        places = {place: number for number, place in enumerate(dict.fromkeys(map(_place, found)))}
+        ordered = sorted(kept + measured, key=lambda row: places.get(_place(row), len(places)))
+        return write_rows(paper, profile, ordered, folder)
+
+
+@contextmanager
+def rows_locked(paper: str, name: str, folder: Path = BOOK) -> Iterator[None]:
+    """Let no other run store rows under this name until the block ends, or its process does."""
+    with locked(folder / "results" / paper / f".{name}.lock"):
+        yield
 
 
 def read_rows(paper: str, profile: str | None = None, folder: Path = BOOK) -> list[Row]:
     """Return every stored row of `paper`, or those of one profile; none where nothing was measured.
 
-    Raises ValueError naming file and row where a file is damaged.
+    Raises ValueError naming file and row where a file is damaged, or was changed to what cannot be.
     """
-    paths = sorted((folder / "results" / paper).glob("*.json"))
-    rows = [row for path in paths for row in _read_file(path, paper)]
+    paths = sorted((folder / "results" / paper).glob("[!.]*.json"))
+    rows = [row for path in paths for row in _read_file(path, paper, folder)]
     return [row for row in rows if profile in (None, row["profile"])]
 
 
@@ -268,19 +285,39 @@ def _differences(one: Row, other: Row) -> list[str]:
 
 
 def _unit(paper: str, table: str, row: str, column: str, unit: str | None, folder: Path) -> str:
-    cells = published(paper, folder=folder)
-    units = {(c["row"], c["column"]): str(c["unit"]) for c in cells if c["table"] == table}
-    if not units:
-        if unit is None:
-            raise ValueError(f"Table {table!r} is none of {paper}'s own, so its rows need a unit.")
-        return unit
-    check_name(f"row of Table {table} of {paper}", row, [name for name, _ in units])
-    check_name(f"column of Table {table} of {paper}", column, [name for _, name in units])
-    if (row, column) not in units:
+    check_name("paper", paper, papers(folder))
+    units = _units(paper, folder)
+    if table in units:
+        return _check_cell(table, row, column, unit, paper, units)
+    if unit is None:
+        raise ValueError(f"Table {table!r} is none of {paper}'s own, so its rows need a unit.")
+    return unit
+
+
+def _check_cell(
+    table: str, row: str, column: str, unit: str | None, paper: str, units: Units
+) -> str:
+    """Return the unit of a printed cell; raise ValueError if there is none, or it is not `unit`."""
+    cells = units[table]
+    check_name(f"row of Table {table} of {paper}", row, [name for name, _ in cells])
+    check_name(f"column of Table {table} of {paper}", column, [name for _, name in cells])
+    if (row, column) not in cells:
         raise ValueError(f"Table {table} of {paper} has no cell {row!r}, {column!r}.")
-    if unit not in (None, units[row, column]):
-        raise ValueError(f"Table {table} of {paper} is in {units[row, column]!r}, not {unit!r}.")
-    return units[row, column]
+    if unit not in (None, cells[row, column]):
+        raise ValueError(f"Table {table} of {paper} is in {cells[row, column]!r}, not {unit!r}.")
+    return cells[row, column]
+
+
+@cache
+def _units(paper: str, folder: Path) -> Units:
+    """Return the units of a paper's printed cells, by table and then by row and column."""
+    if not (folder / "published" / "tables.csv").exists():  # a folder with rows alone
+        return {}
+    units: Units = {}
+    for cell in _cells(folder):
+        if cell["paper"] == paper:
+            units.setdefault(cell["table"], {})[cell["row"], cell["column"]] = cell["unit"]
+    return units
 
 
 def check_name(kind: str, name: str, known: Collection[str]) -> None:
@@ -290,40 +327,47 @@ def check_name(kind: str, name: str, known: Collection[str]) -> None:
         raise ValueError(f"{name!r} is no {kind}: did you mean {nearest[0]!r}?")
 
 
-def _check_value(value: object, place: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise ValueError(f"The value of {place} is {value!r}: it must be a finite number.")
-
-
-def _check_row(row: Any, paper: str, place: str) -> None:
-    if not isinstance(row, dict) or set(row) != set(FIELDS):
-        found = set(row) if isinstance(row, dict) else set()
-        wrong = ", ".join(sorted(set(FIELDS) ^ found))
-        raise ValueError(f"{place} has missing or unknown fields: {wrong}.")
+def _check_row(row: Any, paper: str, name: str, place: str, folder: Path) -> None:
+    check_row(row, FIELDS, place)
     if row["paper"] != paper:
         raise ValueError(f"{place} belongs to {row['paper']!r}, not to {paper!r}.")
-    seeds, values = row["seeds"], row["values"]
-    if not (isinstance(seeds, list) and isinstance(values, list) and len(seeds) == len(values)):
-        raise ValueError(f"{place} needs one of `values` for each of its `seeds`.")
-    for value in (row["value"], *values):
-        _check_value(value, place)
-
-
-def _read_file(path: Path, paper: str) -> list[Row]:
-    again = f"restore it, or measure again with `robustnb reproduce {paper}`."
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        check_name("profile", row["profile"], (name,) if name in PROFILES else PROFILES)
+        units = _units(paper, folder)
+        if row["table"] in units:
+            _check_cell(row["table"], row["row"], row["column"], row["unit"], paper, units)
+    except ValueError as error:
+        raise ValueError(f"{place} cannot be: {error}") from error
+
+
+def _read_file(path: Path, paper: str, folder: Path) -> list[Row]:
+    again = f"restore it, or measure all again: robustnb reproduce {paper} --replace."
+    if path.stem in PROFILES:
+        again = again.replace("--replace", f"--profile {path.stem} --replace")
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
     except json.JSONDecodeError as error:
         number = max(error.lineno - 1, 1)
         raise ValueError(f"{path} is damaged at row {number}: {again}") from error
     except UnicodeDecodeError as error:
         number = max(error.object.count(b"\n", 0, error.start), 1)
         raise ValueError(f"{path} is damaged at row {number}: {again}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}): {again}") from error
     if not isinstance(rows, list):
         raise ValueError(f"{path} does not hold a list of rows: {again}")
     for number, row in enumerate(rows, 1):
-        _check_row(row, paper, f"Row {number} of {path}")
+        _check_row(row, paper, path.stem, f"Row {number} of {path}", folder)
+    check_rows(rows, str(path), again)
     return rows
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = next(name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1)
+        raise ValueError(f"a row has {name!r} twice")
+    return found
 
 
 def _rounded(row: Row) -> Row:

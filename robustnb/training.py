@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from robustnb.checkpoint import History, Run
+from robustnb.checkpoint import Damaged, History, Run
 from robustnb.checks import check_labels, check_one_of, check_whole, logits_of
 from robustnb.fingerprint import fingerprint, optimizer_settings, scheduler_settings
 from robustnb.metrics import accuracy
@@ -104,8 +105,9 @@ def fit(
     Shuffling and stochastic layers draw from `generator`; other layers, such as nn.Dropout, are
     seeded by it, and torch's global state is left as it was. With `checkpoint` the run is saved
     there after an epoch, at most every SAVE_EVERY seconds, and at the end; an interrupted run
-    resumes from there to the same weights, also to more epochs. It must have the same data, network
-    and settings, but the training images may be new with `same_images=False`: then a call for
+    resumes from there to the same weights, also to more epochs. A damaged file is put aside, with a
+    warning, and the training starts anew. The checkpoint must have the same data, network and
+    settings, but the training images may be new with `same_images=False`: then a call for
     epochs that are done changes nothing. Raises TrainingDiverged at the first loss that is not
     finite, and ValueError for what cannot be trained or resumed.
     """
@@ -122,10 +124,10 @@ def fit(
         checkpoint = Path(checkpoint).expanduser()
         images = train if same_images else None
         run.parts = _parts(run, images, validation, loss, score, batch_size)
-        if checkpoint.exists():
-            run.load(checkpoint)
-            if same_images:  # else epochs that are done are passed over, each with its images
-                _check_not_beyond(run, epochs, checkpoint)
+        is_resumed = checkpoint.exists() and _is_resumed(run, checkpoint)
+        # With new images, epochs that are done are passed over, each with its own.
+        if is_resumed and same_images:
+            _check_not_beyond(run, epochs, checkpoint)
     bar = tqdm(total=epochs, initial=len(run.history), desc=description, disable=not progress)
     with bar, noise_from(model, run.generator):
         while not _finished(run.history, epochs, patience):
@@ -144,6 +146,21 @@ def fit(
         model.load_state_dict(run.best_weights)
     model.eval()
     return run.history
+
+
+def _is_resumed(run: Run, checkpoint: Path) -> bool:
+    """Resume a run; if its checkpoint is damaged, put that aside, warn, and leave the run as is."""
+    try:
+        run.load(checkpoint)
+    except Damaged as error:
+        aside = checkpoint.with_name(f"{checkpoint.name}.damaged")
+        checkpoint.replace(aside)  # it may be a file of another kind
+        warnings.warn(
+            f"{error}: the training starts anew, and what was there is now {aside.name}.",
+            stacklevel=3,
+        )
+        return False
+    return True
 
 
 def _parts(

@@ -27,7 +27,7 @@ def rows_of(paper: str, cells: Changes, seeds: int, profile: str) -> list[Row]:
 def row(paper: str, key: Key, value: float, seed: int, profile: str) -> Row:
     """Return a row that says nothing but what was measured where."""
     empty: dict[str, Any] = {"unit": "%", "settings": {}, "versions": {}, "device": ""}
-    empty |= {"num_images": 1, "dataset": "", "digest": "", "seconds": 0.0, "spread": None}
+    empty |= {"num_images": 1, "dataset": "", "digest": "0", "seconds": 0.0, "spread": None}
     names = dict(zip(("table", "row", "column"), key, strict=True))
     measured = {"value": value, "values": [value], "seeds": [seed], "profile": profile}
     return {"paper": paper} | names | empty | measured

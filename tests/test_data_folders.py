@@ -75,7 +75,8 @@ def test_gray_images_keep_one_channel_only_if_all_are_gray(tmp_path: Path) -> No
     gray = make_own(tmp_path / "gray", colour=False)
     assert load(gray).images.shape == (21, 1, 5, 4)
     save(noise(5, 4, 3, seed=9), gray / "ant/colourful.png")
-    images = load(gray).images
+    with pytest.warns(UserWarning, match="gray has 3 channels"):
+        images = load(gray).images
     assert images.shape == (22, 3, 5, 4)
     assert (images[:, 0] == images[:, 1]).flatten(1).all(1).sum() == 21
 

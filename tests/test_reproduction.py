@@ -86,7 +86,10 @@ def test_rows_are_stored_and_named_tables_beside_the_others(
 def test_rows_of_more_seeds_are_not_lost_by_accident(
     calls: list[tuple[object, ...]], book: Path
 ) -> None:
-    three = [measured(1, "one") | {"seeds": [0, 1, 2], "values": [1.0] * 3}, measured(1, "two")]
+    three = [
+        measured(1, "one") | {"seeds": [0, 1, 2], "values": [1.0] * 3, "spread": 0.0},
+        measured(1, "two"),
+    ]
     write_rows("bang", "smoke", three, book)
     reason = "seeds is 2, and rows stored at profile smoke rest on 3 seeds: ask for at least 3, or"
     for tables in (None, ["one"]):

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ConstantLR, LambdaLR, MultiStepLR, SequentialLR, StepLR
@@ -349,18 +348,10 @@ def test_a_checkpoint_of_another_training_is_refused(
     assert str(told.value).endswith("delete it to start anew, or give another path.")
 
 
-def test_a_damaged_or_older_checkpoint_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
-    settle(path, {})
-    tensors = load_file(path)
-    with safe_open(path, framework="pt") as file:
-        metadata = dict(file.metadata())
-    del metadata["parts"]
-    save_file(tensors, path, metadata=metadata)
+    save_file({"weight": torch.zeros(2)}, path)
     with pytest.raises(ValueError, match=r"is no checkpoint .*: delete it to start anew, or"):
-        settle(path, {})
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="delete it to start anew"):
         settle(path, {})
 
 

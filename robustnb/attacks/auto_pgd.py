@@ -17,6 +17,7 @@ from robustnb.attacks.gradient import (
     project,
     steepest,
 )
+from robustnb.attacks.hidden_noise import warn_if_noise_is_hidden
 from robustnb.checks import NotFinite, check_labels, check_one_of, check_whole, logits_of
 from robustnb.metrics import margin
 from robustnb.models import logits_and_slope
@@ -72,6 +73,7 @@ class APGD(CheckedAttack):
         labels: Tensor,
         generator: torch.Generator | None,
     ) -> Tensor:
+        warn_if_noise_is_hidden(model, images)
         logits = averaged_logits(model, images, self.eot_samples)
         self._check_classes(logits, labels)
         stops = self.early_stop and self.eot_samples == 1 and not _is_random(model, images, logits)

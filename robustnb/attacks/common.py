@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from robustnb.attacks.rounding import rounded_inside
 from robustnb.checks import check_at_least, check_images, check_labels
 from robustnb.models import evaluating, predict
 from robustnb.randomness import noise_from
@@ -47,7 +48,14 @@ class CheckedAttack:
             if torch.finfo(images.dtype).bits < 32:
                 model, within = _InOwnType(model, images.dtype), within.float()
             found = self._found(model, within, labels.clone(), generator)
-        return found.detach().to(images.dtype)
+        return self._in_type_of(images.detach().clamp(0, 1), found.detach())
+
+    def _in_type_of(self, images: Tensor, found: Tensor) -> Tensor:
+        """Return what was found in the type of the images, within the ball if there is one."""
+        eps = getattr(self, "eps", None)
+        if eps is None or found.dtype == images.dtype:
+            return found.to(images.dtype)
+        return rounded_inside(found, images, eps, getattr(self, "norm", "linf"))
 
     def _found(
         self,

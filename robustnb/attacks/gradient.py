@@ -18,6 +18,7 @@ from robustnb.attacks.common import (
     l2_norm,
     per_image,
 )
+from robustnb.attacks.hidden_noise import warn_if_noise_is_hidden
 from robustnb.checks import check_at_least, check_labels, check_one_of, check_whole, logits_of
 from robustnb.metrics import margin
 from robustnb.models import logits_and_slope
@@ -98,6 +99,7 @@ class PGD(CheckedAttack):
         labels: Tensor,
         generator: torch.Generator | None,
     ) -> Tensor:
+        warn_if_noise_is_hidden(model, images)
         best, best_margin = images, torch.full(labels.shape, -torch.inf, device=images.device)
         for _ in range(self.restarts):
             found = self._climb(model, images, labels, generator)

@@ -16,7 +16,7 @@ from robustnb.attacks.common import CheckedAttack, divided_by_largest, per_image
 from robustnb.attacks.gradient import LOSSES, LossName
 from robustnb.checks import check_finite, check_one_of, check_positive
 from robustnb.models import copied, logits_and_slope, predict
-from robustnb.randomness import stochastic_layers
+from robustnb.random_sources import held_generators
 
 BATCH = 250  # images a pass: what a layer hands to the next then fits a processor's cache
 LONGEST = 2**16  # by then nearly all pixels that can move are at 0 or 255
@@ -54,9 +54,9 @@ class FastGradientSign(CheckedAttack):
     def _directions(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         asked, inputs = model, images
         if self.double:
-            asked, inputs = copied(model).double(), images.double()
-            for layer, original in zip(*map(stochastic_layers, (asked, model)), strict=True):
-                layer.generator = original.generator  # not a copy, which repeats its draws
+            # Copies of its generators would repeat their draws.
+            asked = copied(model, shared=held_generators(model)).double()
+            inputs = images.double()
         *_, gradient = logits_and_slope(
             asked, inputs, lambda logits: LOSSES[self.loss](self.scale * logits, labels)
         )

@@ -7,11 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from robustnb.attacks.gradient import averaged_logits, averaged_loss_and_gradient
-from robustnb.checks import warn_once
+from robustnb.attacks.hidden_noise import FEW, warn_if_apart
 from robustnb.randomness import SameNoise, draw_seed, seeded, stochastic_layers
-
-FEW = 64  # images on which noise shows that is not repeated
-ROUNDING = 1e-4  # of the size of all logits: a GPU may add in another order
 
 
 class Replayed:
@@ -34,18 +31,7 @@ class Replayed:
     def warn_unless_repeated(self, images: Tensor) -> None:
         """Warn, once for each network, if it answers the same images in two ways."""
         one, other = (self.logits(images[:FEW]) for _ in range(2))
-        apart = (one - other).abs().nan_to_num(0)  # where both are minus infinity
-        if not (apart > ROUNDING * one[one.isfinite()].norm()).any():
-            return
-        self.stochastic = True
-        warn_once(
-            self.model,
-            "noise",
-            f"The network answers {len(one)} images, asked twice with the same noise, by logits "
-            f"that differ by up to {apart.max():.2g}: it draws from a generator that "
-            "cannot be found, or counts its passes. The attack takes luck for progress; let the "
-            "network draw from torch's global generator, or keep its own as an attribute.",
-        )
+        self.stochastic |= warn_if_apart(self.model, one, other)
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the mean logits (N, classes), without gradients."""

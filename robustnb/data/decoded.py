@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +15,12 @@ from torch import Tensor
 
 from robustnb.data.dataset import DataError
 from robustnb.data.pictures import Pictures, Reader
-from robustnb.data.writing import draft_folder, move_into_place
+from robustnb.data.writing import NotWritable, draft_folder, move_into_place
 from robustnb.files import cache_folder
 from robustnb.signatures import note_read, signature
 
-FORMAT = 2  # of a cache entry, and of how images are read
+FORMAT = 3  # of a cache entry, and of how images are read
+CHECKSUM = "sha256"  # the name of the file
 
 
 class Decoded(NamedTuple):
@@ -54,9 +56,17 @@ def decoded_once(name: str, folder: Path, reader: Reader, variant: str = "") -> 
     if entry.is_dir():
         try:
             return read_entry(entry)
-        except (OSError, EOFError, ValueError, KeyError, TypeError):  # damaged: decode again
+        except (OSError, EOFError, ValueError, KeyError, TypeError):
+            warnings.warn(
+                f"{entry} is damaged: the images of {folder} are decoded again.", stacklevel=4
+            )
             shutil.rmtree(entry, ignore_errors=True)
-    write_entry(reader(folder), entry)
+    pictures = reader(folder)
+    try:
+        write_entry(pictures, entry)
+    except NotWritable as error:
+        warnings.warn(f"{error} The images of {folder} are read at each load.", stacklevel=4)
+        return scaled(pictures)
     for outdated in set(entry.parent.glob(f"{place}-*")) - {entry}:
         shutil.rmtree(outdated, ignore_errors=True)
     return read_entry(entry)
@@ -74,6 +84,9 @@ def about(pictures: Pictures) -> dict[str, Any]:
 
 
 def read_entry(entry: Path) -> Decoded:
+    """Return what an entry holds; raise ValueError if its files are others than were written."""
+    if (entry / CHECKSUM).read_text(encoding="utf-8") != checksum(entry):
+        raise ValueError(f"{entry} is damaged")
     known = json.loads((entry / "about.json").read_text(encoding="utf-8"))
     # Mode "c" copies on write: nothing done to the tensor can spoil the cache.
     images = torch.from_numpy(np.load(entry / "images.npy", mmap_mode="c"))
@@ -88,7 +101,17 @@ def write_entry(pictures: Pictures, entry: Path) -> None:
         write_images(pictures.pixels, draft / "images.npy")
         np.save(draft / "labels.npy", pictures.labels)
         (draft / "about.json").write_text(json.dumps(about(pictures)), encoding="utf-8")
+        (draft / CHECKSUM).write_text(checksum(draft), encoding="utf-8")
         move_into_place(draft, entry)
+
+
+def checksum(entry: Path) -> str:
+    """Return the hash of the files of an entry: of MNIST's 220 MB in about 0.2 s."""
+    whole = hashlib.sha256()
+    for name in ("images.npy", "labels.npy", "about.json"):
+        with (entry / name).open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
 
 
 def write_images(pixels: NDArray[np.uint8], path: Path) -> None:

@@ -29,6 +29,14 @@ class Picture(NamedTuple):
     has_more_pages: bool
 
 
+class Pixels(NamedTuple):
+    """Hold decoded images, (N,C,H,W), and the files of them that have something of their own."""
+
+    pixels: NDArray[np.uint8]
+    with_more_pages: list[Path]
+    in_colour: list[Path]
+
+
 def picture_suffixes() -> frozenset[str]:
     """Return the suffixes of the files that Pillow decodes, with what plugins it has."""
     return frozenset(
@@ -49,16 +57,14 @@ def is_picture(path: Path, suffixes: frozenset[str]) -> bool:
         return False
 
 
-def decode_all(
-    paths: Sequence[Path], description: str, size: Size | None = None
-) -> tuple[NDArray[np.uint8], list[Path]]:
+def decode_all(paths: Sequence[Path], description: str, size: Size | None = None) -> Pixels:
     """Decode images to (N,C,H,W); C is 1 if all are grayscale, otherwise 3.
 
-    Without `size` all must have one. Returns also the files that have more pages than the first.
+    Without `size` all must have one.
     """
     height, width = decode(paths[0], size).pixels.shape[:2]
     pixels = np.empty((len(paths), 3, height, width), dtype=np.uint8)
-    all_gray, with_more_pages = True, []
+    in_colour, with_more_pages = [], []
     with ThreadPool(min(4, os.cpu_count() or 1)) as pool:
         decoded = pool.imap(lambda path: decode(path, size), paths, chunksize=64)
         progress = tqdm(decoded, f"decoding {description}", len(paths), unit=" images", leave=False)
@@ -70,9 +76,9 @@ def decode_all(
                     "lets load resize and crop them."
                 )
             row[:] = np.atleast_3d(image).transpose(2, 0, 1)
-            all_gray &= image.ndim == 2
+            in_colour += [path] if image.ndim == 3 else []
             with_more_pages += [path] if has_more_pages else []
-    return pixels[:, :1].copy() if all_gray else pixels, with_more_pages
+    return Pixels(pixels if in_colour else pixels[:, :1].copy(), with_more_pages, in_colour)
 
 
 def decode(path: Path, size: Size | None = None) -> Picture:

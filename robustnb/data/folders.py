@@ -20,6 +20,9 @@ PARTS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 
+# What is noted where most pictures are grey, and a network for grey ones fits no more.
+IN_COLOUR = "3 channels, as colour is in"
+
 
 @dataclass(frozen=True, eq=False)
 class Listing:
@@ -154,14 +157,17 @@ def images_below(folder: Path) -> list[Path]:
 
 
 def no_files_below(folder: Path) -> list[Path]:
-    """List links that lead nowhere, pipes and the like, and empty folders named as pictures."""
+    """List links that lead nowhere, pipes and the like, and folders named as pictures.
+
+    Those that hold a file are folders like others.
+    """
     suffixes = picture_suffixes()
     shown = (path for path in folder.rglob("[!.]*") if not _is_hidden(path, folder))
     return [
         path
         for path in shown
         if not path.is_file()
-        and (not path.is_dir() or (path.suffix.lower() in suffixes and not any(path.iterdir())))
+        and (not path.is_dir() or (path.suffix.lower() in suffixes and not any(files_below(path))))
     ]
 
 
@@ -178,10 +184,11 @@ def decode_parts(
 ) -> Pictures:
     """Decode the images for training, for validation if there are such, and for testing."""
     paths = [path for part in parts for path in part.paths]
-    pixels, with_more_pages = decode_all(paths, folder.name, size)
+    pixels, with_more_pages, in_colour = decode_all(paths, folder.name, size)
     notes = {
         "left out as no image or in no class folder": left_out,
         "only the first page taken of": with_more_pages,
+        IN_COLOUR: in_colour if len(in_colour) < len(paths) / 2 else [],
     }
     return Pictures(
         pixels,

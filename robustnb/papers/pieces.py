@@ -4,8 +4,9 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
@@ -13,13 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from joblib import Memory, Parallel, delayed
+from filelock import FileLock, Timeout
+from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from robustnb.data import load
 from robustnb.devices import device
 from robustnb.files import cache_folder
 from robustnb.papers.code_digest import code_of
+from robustnb.papers.kept import own_folder, read_or_warn, write
+from robustnb.processes import end_with
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,12 @@ def result(piece: Piece) -> Any:
 def computed(piece: Piece) -> Computed:
     """Return the result of a piece, from the disk if it ran before with this code and data.
 
-    Raises OSError if it cannot be stored; how far a training was is then still there.
+    Where another process computes it, that is waited for. A damaged file is told and computed
+    again. Raises OSError if the result cannot be stored; how far a training was is then still
+    there.
     """
-    kept, place = _kept(), key(piece)
-    is_new = not kept.check_call_in_cache(place, piece)
-    found: Computed = kept(place, piece)
-    if is_new:
-        if not kept.check_call_in_cache(place, piece):  # joblib only warns
-            raise OSError(f"A result cannot be stored in {cache_folder()}: is there room enough?")
-        shutil.rmtree(_progress(place), ignore_errors=True)
+    found = _found(piece) or _computed(piece, wait=True)
+    assert found is not None
     return found
 
 
@@ -86,7 +87,8 @@ def pieces_in(value: Any) -> Iterator[Piece]:
 def finish(pieces: Iterable[Piece], *, jobs: int, progress: bool = True) -> None:
     """Compute the pieces that are missing and those that they need, `jobs` processes side by side.
 
-    The most expensive go first, so that no core waits for one long piece at the end.
+    The most expensive go first, so that no core waits for one long piece at the end. Those that
+    another run computes come last. The processes end with this one, however it ends.
     """
     rounds = _rounds(pieces)
     for number, missing in enumerate(rounds, 1):
@@ -94,9 +96,32 @@ def finish(pieces: Iterable[Piece], *, jobs: int, progress: bool = True) -> None
         total = sum(piece.cost for piece in missing)
         description = f"computing, round {number} of {len(rounds)}"
         with tqdm(total=total, desc=description, disable=not progress, bar_format=_BAR) as bar:
-            parallel = Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")
-            for cost in parallel(delayed(_finished)(piece) for piece in missing):
-                bar.update(cost)
+            for wait in (False, True):
+                missing = list(_left_by(missing, jobs, wait, bar))
+
+
+def _left_by(pieces: Sequence[Piece], jobs: int, wait: bool, bar: Any) -> Iterator[Piece]:
+    """Compute pieces, and yield those that another run computes unless they are to `wait` for."""
+    parallel = Parallel(
+        n_jobs=jobs,
+        backend="loky",
+        batch_size=1,
+        return_as="generator_unordered",
+        initializer=end_with,
+        initargs=(os.getpid(),),
+    )
+    calls = (delayed(_is_finished)(number, piece, wait) for number, piece in enumerate(pieces))
+    try:
+        for number, is_finished in parallel(calls):
+            if is_finished:
+                bar.update(pieces[number].cost)
+            else:
+                yield pieces[number]
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            "A process that computed a result was ended, as happens when memory runs out: start "
+            "again, as what was finished is kept, or with LOKY_MAX_CPU_COUNT=1 for one at a time."
+        ) from error
 
 
 def unfinished(name: str = "training.safetensors") -> Path | None:
@@ -127,14 +152,13 @@ def _rounds(pieces: Iterable[Piece]) -> list[list[Piece]]:
     return [[p for p, number in places.items() if number == n] for n in range(1, last + 1)]
 
 
-def _finished(piece: Piece) -> float:
-    result(piece)
-    return piece.cost
+def _is_finished(number: int, piece: Piece, wait: bool) -> tuple[int, bool]:
+    return number, bool(is_kept(piece) or _computed(piece, wait))
 
 
 def is_kept(piece: Piece) -> bool:
     """Tell whether the result is on the disk, computed with this code and data."""
-    return bool(_kept().check_call_in_cache(key(piece), piece))
+    return _place(piece).exists()
 
 
 def key(piece: Piece) -> str:
@@ -171,21 +195,50 @@ def _data_digest(dataset: str, _: str | None) -> str:
     return f"{found.digest}, {len(found.splits['train'])} for training"
 
 
-def _kept() -> Any:
-    return Memory(cache_folder() / "pieces", verbose=0).cache(_computed, ignore=["piece"])
+def _place(piece: Piece) -> Path:
+    return own_folder(cache_folder() / "pieces") / key(piece)
 
 
-def _computed(place: str, piece: Piece) -> Computed:
-    # When a line of this function changes, joblib forgets the results of all versions.
-    return _compute(place, piece)
+def _found(piece: Piece) -> Computed | None:
+    found = read_or_warn(_place(piece))
+    return found and Computed(*found[0])
 
 
-def _compute(place: str, piece: Piece) -> Computed:
+def _computed(piece: Piece, wait: bool) -> Computed | None:
+    """Compute a piece; return None if another process does so, unless that is to `wait` for.
+
+    The system ends a lock with its process.
+    """
+    place = _place(piece)
+    lock = FileLock(place.with_name(f"{place.name}.lock"))
+    try:
+        lock.acquire(blocking=wait)
+    except Timeout:
+        return None
+    try:
+        return _found(piece) or _compute(piece, place)
+    finally:
+        # Others that wait for this very file find the result before they compute.
+        with suppress(OSError):
+            Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _compute(piece: Piece, place: Path) -> Computed:
     arguments = resolved(piece.arguments)
-    with _one_thread(), _resumable(_progress(place)):
+    with _one_thread(), _resumable(_progress(place.name)):
         started = time.perf_counter()
         value = piece.function(*arguments)
-        return Computed(value, time.perf_counter() - started)
+        found = Computed(value, time.perf_counter() - started)
+    try:
+        write(place, tuple(found))
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(
+            f"A result cannot be stored in {cache_folder()} ({reason}): is there room enough?"
+        ) from error
+    shutil.rmtree(_progress(place.name), ignore_errors=True)
+    return found
 
 
 def _progress(place: str) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 from filelock import FileLock
 
+from robustnb.files import in_one_sentence
 from robustnb.publishing.book import ROOT, Book
 from robustnb.publishing.errors import BookError
 from robustnb.publishing.execute import Say, execute
@@ -20,7 +21,13 @@ def build(
     are and the executed notebook is what to open. Raises BookError, with what was wrong and where,
     and then leaves the pages as they were.
     """
-    book = Book(root.resolve(), profile)
+    try:
+        return _built(Book(root.resolve(), profile), only, say)
+    except OSError as error:
+        raise BookError(in_one_sentence(error)) from error
+
+
+def _built(book: Book, only: str | None, say: Say) -> Path:
     chapters = book.chapters()
     names = [chapter.name for chapter in chapters]
     if only and only not in names:

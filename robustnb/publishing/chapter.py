@@ -1,11 +1,13 @@
 """A chapter: its notebook, its executed copy, and the record of what went into that."""
 
+import glob
 import hashlib
+import json
 import os
 import platform
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from importlib.metadata import version
@@ -36,6 +38,8 @@ class Chapter:
     source: Path
     folder: Path
     profile: str
+    # The process that builds it: what an earlier one may still write is never taken for its own.
+    builder: int = field(default_factory=os.getpid, compare=False)
 
     @property
     def name(self) -> str:
@@ -50,7 +54,7 @@ class Chapter:
     @property
     def partial(self) -> Path:
         """Return the path of the copy that is being executed."""
-        return self.folder / f"{self.name}.partial.ipynb"
+        return self.folder / f"{self.name}.{self.builder}.partial.ipynb"
 
     @property
     def log(self) -> Path:
@@ -60,7 +64,13 @@ class Chapter:
     @property
     def read_log(self) -> Path:
         """Return the path of the file in which the folders of data that are read are noted."""
-        return self.folder / f"{self.name}.folders"
+        return self.folder / f"{self.name}.{self.builder}.folders"
+
+    def clear(self) -> None:
+        """Delete what earlier builds left half done."""
+        for ending in ("partial.ipynb", "folders"):
+            for left in self.folder.glob(f"{glob.escape(self.name)}.*.{ending}"):
+                left.unlink(missing_ok=True)
 
     @cached_property
     def digest(self) -> str:
@@ -73,19 +83,24 @@ class Chapter:
         data = [
             file
             for name in ("results", "published", "weights")
-            for file in (book / name).rglob("*")
+            for file in (book / name).rglob("[!.]*")  # not the locks of rows
         ]
         code = [file for file in PACKAGE.rglob("*") if file.suffix in {".py", ".js", ".css"}]
         versions = (platform.python_version(), version("torch"))
         return fingerprint([self.source, *data, *code], self.profile, versions, _data_sets())
 
     def record(self) -> dict[str, Any]:
-        """Return what was noted when the chapter was executed; nothing if it was not yet."""
+        """Return what was noted when the chapter was executed; nothing if it was not yet.
+
+        Nor is it if the executed copy is not as it was stored.
+        """
         try:
-            record: dict[str, Any] = read_notebook(self.executed)["metadata"]["robustnb"]
-        except (OSError, ValueError, KeyError):  # it was not, or its copy is damaged
+            notebook = read_notebook(self.executed)
+            record: dict[str, Any] = notebook["metadata"]["robustnb"]
+            is_whole = record.get("content", "") in ("", _content(notebook))
+        except (OSError, ValueError, KeyError, AttributeError, RecursionError):
             return {}
-        return record
+        return record if is_whole else {}
 
     def is_current(self) -> bool:
         """Tell whether nothing has changed since the chapter was executed."""
@@ -100,8 +115,10 @@ class Chapter:
         drop_traces(notebook)
         drop_progress_bars(notebook)
         share_texts(notebook)
+        # What was edited after the digest was taken, and before it was executed, is not current.
+        is_of_source = _sources(notebook) == _sources(read_notebook(self.source))
         notebook["metadata"]["robustnb"] = {
-            "digest": self.digest,
+            "digest": self.digest if is_of_source else None,
             "dataset": self._dataset(notebook),
             "folders": noted(self.read_log),
             "seconds": round(seconds, 1),
@@ -110,6 +127,7 @@ class Chapter:
             "torch": version("torch"),
             "date": date.today().isoformat(),
         }
+        notebook["metadata"]["robustnb"]["content"] = _content(notebook)
         write_notebook(self.executed, notebook)
         self.partial.unlink()
         self.read_log.unlink(missing_ok=True)
@@ -125,6 +143,18 @@ class Chapter:
                 "end it with the data set."
             )
         return lines
+
+
+def _content(notebook: Notebook) -> str:
+    """Return a digest of an executed notebook, but for the place in which this is noted."""
+    metadata = notebook["metadata"]
+    record = {k: v for k, v in metadata["robustnb"].items() if k != "content"}
+    known = notebook | {"metadata": metadata | {"robustnb": record}}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def _sources(notebook: Notebook) -> list[str]:
+    return ["".join(cell["source"]) for cell in code_cells(notebook)]
 
 
 def check(notebook: Path) -> None:

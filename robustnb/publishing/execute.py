@@ -14,6 +14,7 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
 from robustnb.files import write_whole
+from robustnb.processes import end_with
 from robustnb.publishing.chapter import Chapter, check, duration
 from robustnb.publishing.errors import BookError
 from robustnb.publishing.notebook import started_cells
@@ -86,7 +87,9 @@ def _finished(
         environment["LOKY_MAX_CPU_COUNT"] = str(max(2, _cores() // at_once))
     call = delayed(_execute_one)
     calls = [call(chapter, TIMEOUTS[chapter.profile], environment) for chapter in chapters]
-    with parallel_config("loky", inner_max_num_threads=threads):
+    # A kernel ends by itself when the process that started it has ended.
+    own = {"initializer": end_with, "initargs": (os.getpid(),)}
+    with parallel_config("loky", inner_max_num_threads=threads, **own):
         parallel = Parallel(
             at_once, batch_size=1, pre_dispatch="all", return_as="generator_unordered"
         )
@@ -111,8 +114,7 @@ def _execute_one(
     """
     started = time.monotonic()
     chapter.folder.mkdir(parents=True, exist_ok=True)
-    chapter.partial.unlink(missing_ok=True)
-    chapter.read_log.unlink(missing_ok=True)
+    chapter.clear()
     os.environ.update(environment, **{READ_LOG: str(chapter.read_log)})
     with chapter.log.open("wb") as log:
         os.dup2(log.fileno(), 1)

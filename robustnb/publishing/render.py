@@ -23,21 +23,27 @@ TABLE_MARK = "<!-- chapters -->"
 def render(book: Book, chapters: Sequence[Chapter], say: Say) -> None:
     """Render every page afresh, since Sphinx forgets the warnings of pages that it keeps."""
     digest, stamp = _digest(book, chapters), book.html / ".digest"
-    if stamp.exists() and stamp.read_text() == digest:
+    if stamp.exists() and stamp.read_bytes() == _stamped(digest, book.html).encode():
         say("pages: unchanged")
         return
     say("pages: rendering")
     started = time.monotonic()
     rendered = _sphinx(book, _assemble(book, chapters))
-    write_whole(rendered / ".digest", digest)
+    write_whole(rendered / ".digest", _stamped(digest, rendered))
     if book.html.exists():
         shutil.rmtree(book.html)
     rendered.replace(book.html)
     say(f"pages: rendered in {duration(time.monotonic() - started)}")
 
 
+def _stamped(digest: str, pages: Path) -> str:
+    """Return the digest of what went into the pages with one of all files that came of it."""
+    files = (file for file in pages.rglob("*") if file.name != ".digest")
+    return f"{digest} {fingerprint(files)}"
+
+
 def _digest(book: Book, chapters: Sequence[Chapter]) -> str:
-    files = [file for file in (book.root / "book").rglob("*") if file.suffix != ".ipynb"]
+    files = [file for file in (book.root / "book").rglob("[!.]*") if file.suffix != ".ipynb"]
     files += [book.root / name for name in ("_config.yml", "_toc.yml")]
     files += Path(__file__).parent.glob("*.py")
     return fingerprint(files + [chapter.executed for chapter in chapters])
