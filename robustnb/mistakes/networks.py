@@ -48,7 +48,7 @@ def masking() -> nn.Sequential:
 
 
 def trained(
-    build: Callable[[], nn.Module], train: Split, validation: Split, seed: int = 0, epochs: int = 8
+    build: Callable[[], nn.Module], train: Split, validation: Split, seed: int = 0, epochs: int = 6
 ) -> nn.Module:
     """Build a network and train it by Adam, without early stopping."""
     with initial_weights(seed):
