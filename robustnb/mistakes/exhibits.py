@@ -10,9 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from robustnb.attacks.gradient import PGD
+from robustnb.attacks.gradient import PGD, cross_entropies
 from robustnb.judging import passes
-from robustnb.metrics import margin
 from robustnb.mistakes.bare import climb, pgd
 from robustnb.mistakes.networks import Normalise
 from robustnb.models import Scale
@@ -101,9 +100,12 @@ def one_draw(network: nn.Module, data: Split) -> Exhibit:
 def saturated_loss(network: nn.Module, data: Split) -> Exhibit:
     """Climb a loss that is exactly 0 where the network is sure."""
     sure = nn.Sequential(network, Scale(100.0))
-    wrong = pgd(sure, *data, EPS)  # along the cross-entropy
+    wrong = pgd(sure, *data, EPS)
 
-    right = pgd(sure, *data, EPS, loss=margin)
+    def divided(logits: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropies(logits / 100, labels)
+
+    right = pgd(sure, *data, EPS, loss=divided)
     return _both(sure, wrong, right, data)
 
 
