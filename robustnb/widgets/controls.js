@@ -205,14 +205,16 @@ export function slider(frame, { name, label, values, min, max, step, format = St
 
 // One of `options`, each a value or { value, label }: a row of radio buttons if they are few and
 // short, else a list to unfold.
-export function choice(frame, { name, label, options }) {
+export function choice(frame, { name, label, options, binding }) {
   const all = options.map((option) =>
     typeof option === "object" ? option : { value: option, label: String(option) });
-  frame.model.restrict?.(name, (value) =>
-    all.some((option) => option.value === value) ? value : all[0].value);
+  if (!binding) {
+    frame.model.restrict?.(name, (value) =>
+      all.some((option) => option.value === value) ? value : all[0].value);
+  }
   const letters = all.reduce((total, option) => total + option.label.length + 2, 0);
   const make = all.length <= 5 && letters <= 48 ? radioChoice : listChoice;
-  make(frame, name, label, all, traitBinding(frame, name));
+  make(frame, name, label, all, binding ?? traitBinding(frame, name));
 }
 
 function listChoice(frame, name, label, options, { trait, get, set }) {

@@ -1,8 +1,8 @@
 // A figure under sliders. Every picture was drawn beforehand; a slider only chooses one.
 
-import { explorable, listen, reserve, say, slider, traitBinding } from "./controls.js";
+import { choice, explorable, listen, reserve, say, slider, traitBinding } from "./controls.js";
 
-// A slider moves one of the positions.
+// A slider moves one of the positions, and so does a choice.
 function positionBinding(frame, index) {
   const { trait, get, set } = traitBinding(frame, "positions");
   return {
@@ -29,10 +29,14 @@ function render({ model, el }) {
     say(frame, descriptions[place]);
   }
 
-  sliders.forEach(({ name, label, values }, index) => {
+  sliders.forEach(({ name, label, values, kind }, index) => {
     const indices = values.map((_, position) => position);
     const format = (position) => values[position];
-    slider(frame, { name, label, values: indices, format, binding: positionBinding(frame, index) });
+    const binding = positionBinding(frame, index);
+    if (kind === "choice") {
+      const options = values.map((text, value) => ({ value, label: text }));
+      choice(frame, { name, label, options, binding });
+    } else slider(frame, { name, label, values: indices, format, binding });
   });
   reserve(frame, descriptions);
   listen(frame, ["positions"], show);

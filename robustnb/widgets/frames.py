@@ -53,7 +53,7 @@ class Frames(StaticWidget):
             '<div class="explorable">'
             f'<div class="explorable-picture">{picture}</div>'
             f'<p class="explorable-text"><span>{escape(self.descriptions[frame])}<br>'
-            f"Shown at {escape(setting)}. The sliders need JavaScript.</span></p></div>"
+            f"Shown at {escape(setting)}. The controls need JavaScript.</span></p></div>"
         )
 
     def _address(self) -> dict[str, dict[str, Any]]:
@@ -90,7 +90,8 @@ def sweep(
     `sweep(draw, eps=[0, 0.1])` calls `draw(eps=0)` and `draw(eps=0.1)`. For each keyword, `labels`
     name its slider (`{"eps": "strength ε"}`), `formats` say how its values are written
     (`{"eps": "{:.2f}"}`) and `start` holds the value shown first. `name` stands for the figure in
-    the page's address (`#name.eps=0.1`); by default it is made of the keywords.
+    the page's address (`#name.eps=0.1`); by default it is made of the keywords. Values that are
+    all texts have no order: they are chosen by buttons.
     """
     labels, formats, start = labels or {}, formats or {}, start or {}
     choices = {key: _listed(key, given) for key, given in values.items()}
@@ -104,11 +105,16 @@ def sweep(
         pictures=[picture for picture, _ in pictures],
         descriptions=[description for _, description in pictures],
         sliders=[
-            {"name": key, "label": labels.get(key, key), "values": texts}
+            {"name": key, "label": labels.get(key, key), "values": texts, **_kind(choices[key])}
             for key, texts in written.items()
         ],
         positions=positions,
     )
+
+
+def _kind(options: list[Any]) -> dict[str, str]:
+    """Tell the page which values are no scale that a slider could run along."""
+    return {"kind": "choice"} if all(isinstance(value, str) for value in options) else {}
 
 
 def _listed(name: str, given: Any) -> list[Any]:

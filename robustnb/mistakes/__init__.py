@@ -1,0 +1,1 @@
+"""Nine mistakes in judging a network, each beside its correction on the same small network."""
