@@ -41,7 +41,7 @@ def version(exhibit: Exhibit, which: str, clean: float, how: str, labels: Tensor
     for place, index in enumerate(chosen.tolist()):
         panel = figure.add_subplot(grid[0, place])
         panel.set_axis_off()
-        draw_image(panel, as_picture(seen.images[index].clamp(0, 1)), "gray", 1.0, 1.0)
+        draw_image(panel, as_picture(seen.images[index].clamp(0, 1)))
         panel.set_title(f"read as {seen.answers[index]}", fontsize="medium")
     colour = VERMILION if which == "wrong" else BLUE
     _bars(figure.add_subplot(grid[1, :]), seen.accuracy, clean, colour)
