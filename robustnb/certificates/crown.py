@@ -9,6 +9,7 @@ See `robustnb.certificates` for the sign of a margin, and for what rounding leav
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -119,7 +120,8 @@ def _before_relu(rows: Tensor, _: nn.Module, box: Box) -> tuple[Tensor, Tensor]:
 def _before_affine(rows: Tensor, layer: nn.Module, box: Box) -> tuple[Tensor, Tensor]:
     """Return the coefficients of an affine layer's inputs, and constants (N, R): the same sum."""
     flat, inputs = rows.flatten(0, 1), box.lower.shape[1:]
-    bias, transposed = torch.func.vjp(layer, rows.new_zeros(len(flat), *inputs))
+    pulled: Any = torch.func.vjp(layer, rows.new_zeros(len(flat), *inputs))
+    bias, transposed = pulled
     (before,) = transposed(flat)
     constant = (flat * bias).flatten(1).sum(1)
     return before.view(*rows.shape[:2], *inputs), constant.view(rows.shape[:2])
