@@ -268,7 +268,9 @@ def test_folding_the_margin_into_the_last_layer_is_tighter_than_two_logits() -> 
     apart = box.lower.gather(1, labels.unsqueeze(1)) - box.upper
     others = torch.ones_like(apart).scatter(1, labels.unsqueeze(1), 0).bool()
     folded = intervals.margin_bounds(model, images, labels, 0.1)
-    assert (folded[others] > apart[others]).all()
+    gained = folded[others] - apart[others]
+    assert (gained >= -ROUNDING).all()  # nothing where two rows share no sign
+    assert (gained > 0.01).float().mean() > 0.5
 
 
 def test_crown_computes_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,5 +350,5 @@ def test_what_one_bound_takes_and_the_other_does_not_is_named() -> None:
     with pytest.raises(ValueError, match="has a MaxPool2d: this bound takes"):
         crown.certified(model, images, labels, 0.1)
     ends_so = nn.Sequential(model, nn.ReLU())
-    with pytest.raises(ValueError, match="the last layer is a ReLU: it must be nn.Linear"):
+    with pytest.raises(ValueError, match="the last layer is a ReLU: it must be"):
         intervals.certified(ends_so, images, labels, 0.1)
