@@ -69,6 +69,18 @@ def test_on_a_linear_network_it_is_the_closed_form(clean_share: float) -> None:
     torch.testing.assert_close(found.detach(), expected)
 
 
+def test_one_step_of_pgd_is_the_single_step_of_wong_et_al() -> None:
+    """Algorithm 3, written anew: start at random within eps, go 1.25 eps, project."""
+    model, (images, labels), eps = network(), TRAIN, 0.1
+    offset = torch.empty_like(images).uniform_(-eps, eps, generator=seeded(5))
+    start = (images + offset).clamp(0, 1).requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(model(start), labels), start)
+    moved = (start - images + 1.25 * eps * gradient.sign()).clamp(-eps, eps)
+    expected = F.cross_entropy(model((images + moved).clamp(0, 1)), labels)
+    loss = Adversarial(PGD(eps, alpha=1.25 * eps, steps=1), generator=seeded(5))
+    torch.testing.assert_close(loss(model, images, labels), expected)
+
+
 def test_the_gradient_does_not_flow_through_the_attack() -> None:
     model, (images, labels) = network(), TRAIN
     Adversarial(FGSM(0.1))(model, images, labels).backward()

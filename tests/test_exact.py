@@ -146,7 +146,7 @@ def test_attacks_the_exact_margin_crown_and_intervals_stand_in_this_order(eps: f
     ):
         attacked = -margin(predict(model, attack(model, images, labels, seeded(0))), labels)
         assert (attacked >= truth - TIGHT).all()
-        assert (attacked - truth).median() < 0.01  # neither is far off
+        assert (attacked - truth).median() < 0.05  # neither is far off
     assert (truth >= tight - 1e-10).all()
     assert (tight >= loose - 1e-10).all()
     assert (truth > tight + 0.001).any()
