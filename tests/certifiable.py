@@ -1,4 +1,4 @@
-"""Small networks that certificates take, and points of the boxes of which they speak."""
+"""Small networks that certificates take, points of boxes, and images that tell who is robust."""
 
 from itertools import pairwise, product
 
@@ -49,3 +49,17 @@ def corners(image: Tensor, eps: float) -> Tensor:
     image = image.double()
     signs = torch.tensor(list(product((-1.0, 1.0), repeat=image.numel())), dtype=torch.float64)
     return (image + eps * signs.view(-1, *image.shape[1:])).clamp(0, 1)
+
+
+def one_strong_pixel(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Images of two classes: one pixel tells 85% of them by far, the others all of them by little.
+
+    An attack of 0.1 turns what all other pixels say round, and not what the first does.
+    """
+    generator = seeded(seed)
+    labels = torch.randint(2, (count,), generator=generator)
+    pixels = 0.5 + 0.05 * torch.randn(count, 16, generator=generator)
+    pixels += 0.05 * (2 * labels - 1).unsqueeze(1)
+    told = torch.where(torch.rand(count, generator=generator) < 0.85, labels, 1 - labels)
+    pixels[:, 0] = 0.5 + 0.3 * (2 * told - 1)
+    return pixels.clamp(0, 1).view(-1, 1, 4, 4), labels

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from certifiable import batch, convolutional, dense
+from certifiable import batch, convolutional, dense, one_strong_pixel
 from finite_difference import assert_gradients_are_slopes
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ConstantLR
@@ -14,7 +14,7 @@ from robustnb.certificates import crown, intervals
 from robustnb.defenses.adversarial_training import Adversarial
 from robustnb.defenses.interval_training import IntervalTraining
 from robustnb.models import fully_connected
-from robustnb.randomness import initial_weights, seeded
+from robustnb.randomness import initial_weights
 from robustnb.training import cross_entropy, fit
 
 NETWORKS = {
@@ -93,25 +93,15 @@ def test_the_steps_are_those_of_the_scheduler() -> None:
         loss.scheduler.step()
 
 
-def bright_side(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Images whose label is the bright half, by 0.4 on average; noise hides it in single pixels."""
-    generator = seeded(seed)
-    labels = torch.randint(2, (count,), generator=generator)
-    images = 0.3 + 0.15 * torch.randn(count, 1, 4, 4, generator=generator)
-    images[labels == 0, :, :, :2] += 0.4
-    images[labels == 1, :, :, 2:] += 0.4
-    return images.clamp(0, 1), labels
-
-
-TRAIN, VALIDATION = bright_side(400, 0), bright_side(200, 1)
+TRAIN, VALIDATION = one_strong_pixel(400, 0), one_strong_pixel(200, 1)
 
 
 def train(ramp_up: int, epochs: int, checkpoint: Path | None = None) -> nn.Module:
     with initial_weights(0):
-        model = fully_connected("FC-32-16-2", in_features=16)
-    optimizer = torch.optim.Adam(model.parameters(), 0.005)
+        model = fully_connected("FC-16-2", in_features=16, scale=4.0)
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
     scheduler = ConstantLR(optimizer, factor=1)
-    loss = IntervalTraining(0.15, warm_up=8, ramp_up=ramp_up, scheduler=scheduler)
+    loss = IntervalTraining(0.1, warm_up=40, ramp_up=ramp_up, scheduler=scheduler)
     fit(
         model,
         TRAIN,
@@ -130,22 +120,23 @@ def train(ramp_up: int, epochs: int, checkpoint: Path | None = None) -> nn.Modul
 
 
 def test_training_by_intervals_makes_a_network_that_they_certify() -> None:
-    plain, trained = train(0, 10), train(40, 10)
+    """Only the strong pixel survives an attack, so that 85% is the best that can be had."""
+    plain, trained = train(0, 20), train(80, 20)
     shares = [intervals.certified(m, *VALIDATION, 0.1).float().mean() for m in (plain, trained)]
     assert shares[0] < 0.5
-    assert shares[1] > 0.9
+    assert shares[1] > 0.75
     tight = crown.certified(trained, *VALIDATION, 0.1).float().mean()
     assert tight >= shares[1]
 
 
 def test_an_interrupted_training_goes_on_at_the_same_step_of_the_schedule(tmp_path: Path) -> None:
-    whole = train(40, 6)
-    train(40, 3, checkpoint=tmp_path / "run")
-    resumed = train(40, 6, checkpoint=tmp_path / "run")
+    whole = train(80, 12)
+    train(80, 8, checkpoint=tmp_path / "run")
+    resumed = train(80, 12, checkpoint=tmp_path / "run")
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
     with pytest.raises(ValueError, match="different loss"):
-        train(30, 6, checkpoint=tmp_path / "run")
+        train(70, 12, checkpoint=tmp_path / "run")
 
 
 @pytest.mark.parametrize(
