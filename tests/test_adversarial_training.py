@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from certifiable import one_strong_pixel
 from scipy.stats import chisquare, kstest
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -67,6 +68,18 @@ def test_on_a_linear_network_it_is_the_closed_form(clean_share: float) -> None:
     expected = (1 - clean_share) * attacked + clean_share * F.softplus(-margins).mean()
     found = Adversarial(FGSM(eps), clean_share)(model, images, labels)
     torch.testing.assert_close(found.detach(), expected)
+
+
+def test_one_step_of_pgd_is_the_single_step_of_wong_et_al() -> None:
+    """Algorithm 3, written anew: start at random within eps, go 1.25 eps, project."""
+    model, (images, labels), eps = network(), TRAIN, 0.1
+    offset = torch.empty_like(images).uniform_(-eps, eps, generator=seeded(5))
+    start = (images + offset).clamp(0, 1).requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(model(start), labels), start)
+    moved = (start - images + 1.25 * eps * gradient.sign()).clamp(-eps, eps)
+    expected = F.cross_entropy(model((images + moved).clamp(0, 1)), labels)
+    loss = Adversarial(PGD(eps, alpha=1.25 * eps, steps=1), generator=seeded(5))
+    torch.testing.assert_close(loss(model, images, labels), expected)
 
 
 def test_the_gradient_does_not_flow_through_the_attack() -> None:
@@ -177,20 +190,6 @@ def test_it_works_with_the_elbo_of_competing_units() -> None:
     loss(model, *TRAIN).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     assert model[2].divergence is None
-
-
-def one_strong_pixel(count: int, seed: int) -> Split:
-    """Images of two classes: one pixel tells 85% of them by far, the others all of them by little.
-
-    An attack of 0.1 turns what all other pixels say round, and not what the first does.
-    """
-    generator = seeded(seed)
-    labels = torch.randint(2, (count,), generator=generator)
-    pixels = 0.5 + 0.05 * torch.randn(count, 16, generator=generator)
-    pixels += 0.05 * (2 * labels - 1).unsqueeze(1)
-    told = torch.where(torch.rand(count, generator=generator) < 0.85, labels, 1 - labels)
-    pixels[:, 0] = 0.5 + 0.3 * (2 * told - 1)
-    return pixels.clamp(0, 1).view(-1, 1, 4, 4), labels
 
 
 def test_adversarial_training_makes_a_network_robust() -> None:

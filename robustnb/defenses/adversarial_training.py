@@ -20,7 +20,8 @@ class Adversarial:
 
     The attack meets the present network in evaluation mode; the loss is computed in the network's
     own mode. With `clean_share` a, it is (1 - a) * adversarial + a * clean, from a pass each;
-    parametric noise injection was trained at 0.5.
+    parametric noise injection was trained at 0.5. PGD(eps, alpha=1.25 * eps, steps=1) makes it the
+    single step from a random start of Wong et al. (2020, algorithm 3).
     """
 
     attack: Attack
