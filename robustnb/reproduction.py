@@ -25,7 +25,7 @@ from robustnb.results import (
     update_rows,
     write_rows,
 )
-from robustnb.verdicts import OPEN, Claim, Verdict, most_decided
+from robustnb.verdicts import OPEN, Claim, Verdict, most_thorough
 
 if TYPE_CHECKING:
     from robustnb.papers.weights import Facts
@@ -91,8 +91,8 @@ def keep_weights(
 def verdicts(paper: str, rows: Sequence[Row] | None = None, folder: Path = BOOK) -> list[Verdict]:
     """Return the verdict on every claim of `paper`, in the order of `published/claims.csv`.
 
-    From `rows`, all of one profile, or else from the stored rows of the most thorough profile that
-    decides the claim.
+    From `rows`, all of one profile, or else from the stored rows of the most thorough profile at
+    which the claim was run.
     """
     check_name("paper", paper, papers(folder))
     judges = list(_claims(paper, folder))
@@ -101,7 +101,7 @@ def verdicts(paper: str, rows: Sequence[Row] | None = None, folder: Path = BOOK)
         by_profile = [*filter(None, stored)] or [[]]
     else:
         by_profile = [list(rows)]
-    return most_decided([[judge(found, folder) for judge in judges] for found in by_profile])
+    return most_thorough([[judge(found, folder) for judge in judges] for found in by_profile])
 
 
 def _claims(paper: str, folder: Path) -> Iterator[Claim]:

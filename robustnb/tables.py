@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from robustnb.deciding import Answer
 from robustnb.results import Row, one_per_cell
-from robustnb.verdicts import Answer, Verdict
+from robustnb.verdicts import Verdict
 
 _MARKS: dict[Answer, tuple[str, str]] = {
     "holds": ("✓", "0 158 115"),
@@ -100,7 +101,11 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
 
 
 def _rule(verdict: Verdict) -> str:
-    return f"<small>Decided by: {escape(verdict.decided_by)}.</small>" if verdict.decided_by else ""
+    """Return the rule of a verdict, to be opened, and what became of older rules."""
+    if not verdict.rule:
+        return ""
+    rule = f"<details><summary>The rule</summary>{escape(verdict.rule)}</details>"
+    return f"<small>{escape(verdict.history)}{rule}</small>"
 
 
 def _cell(cell: Row, limit: float) -> str:

@@ -10,7 +10,7 @@ from robustnb.papers.bayesian_weight_sampling import figures
 from robustnb.papers.bayesian_weight_sampling.claims import SETS
 from robustnb.results import Row, make_row, over_seeds, published
 from robustnb.stored import Stored
-from robustnb.verdicts import Quantity
+from robustnb.quantities import Quantity
 
 PAPER = "bayesian-weight-sampling"
 RHOS = ["-30", "-10", "-4", "-3", "-2.5", "-2", "-1.5"]

@@ -5,7 +5,7 @@ from hand_made import row
 
 from robustnb.papers.bayesian_weight_sampling import margins
 from robustnb.stored import Stored
-from robustnb.verdicts import Quantity
+from robustnb.quantities import Quantity
 
 PAPER = "bayesian-weight-sampling"
 FOUND = {

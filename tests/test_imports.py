@@ -15,7 +15,11 @@ FLOORS = (
     tuple(f"robustnb.{n}" for n in ("files", "devices", "signatures", "checks")),
     ("robustnb.data",),
     ("robustnb",),  # networks, training, attacks, defences, what is measured
-    tuple(f"robustnb.{n}" for n in ("results", "verdicts", "drawing", "plots", "tables", "stored")),
+    tuple(
+        f"robustnb.{n}"
+        for n in ("intervals", "quantities", "rules", "deciding")
+        + ("results", "verdicts", "drawing", "plots", "tables", "stored")
+    ),
     ("robustnb.papers",),
     tuple(f"robustnb.papers.{paper.replace('-', '_')}" for paper in papers()),
     ("robustnb.widgets",),

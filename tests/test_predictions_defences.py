@@ -21,7 +21,7 @@ from robustnb.papers.stochastic_lwta import predictions as drawn_winners
 from robustnb.publishing.book import ROOT
 from robustnb.publishing.notebook import read_notebook, tags
 from robustnb.results import read_rows
-from robustnb.verdicts import Quantity
+from robustnb.quantities import Quantity
 from robustnb.widgets import Prediction
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hand_made import row
 from robustnb.metrics import wilson_interval
 from robustnb.results import BOOK, Row, over_seeds, published, write_rows
 from robustnb.stored import Stored
-from robustnb.verdicts import NotMeasured
+from robustnb.quantities import NotMeasured
 
 PAPER = "bang"
 

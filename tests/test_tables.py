@@ -8,7 +8,8 @@ import pytest
 
 from robustnb.results import compare, make_row
 from robustnb.tables import comparison_table, measured_table, text_table, verdict_table
-from robustnb.verdicts import Answer, Verdict
+from robustnb.deciding import Answer
+from robustnb.verdicts import Verdict
 
 PAPER = "bayesian-weight-sampling"
 
@@ -80,6 +81,14 @@ def test_a_verdict_is_in_words(answer: Answer) -> None:
     assert line[3][0].endswith(f" {answer}")
     assert line[4] == ["Because it is."]
     assert repr(table) == f"BWS-3: {answer}. Because it is."
+
+
+def test_a_verdict_says_how_old_its_rule_is_and_the_rule_can_be_opened() -> None:
+    verdict = Verdict("BWS-3", "few", "< 0.10", "holds", "It is.", {}, "At most <0.10>.", "Young.")
+    html = verdict_table([verdict])._repr_html_()
+    assert (
+        "<small>Young.<details><summary>The rule</summary>At most &lt;0.10&gt;.</details>" in html
+    )
 
 
 def test_a_table_of_our_own_has_its_spreads_and_its_gaps() -> None:

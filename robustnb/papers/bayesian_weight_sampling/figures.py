@@ -11,9 +11,9 @@ from robustnb.papers.bayesian_weight_sampling.parts import bayesian_name
 from robustnb.papers.bayesian_weight_sampling.protocols import Protocol
 from robustnb.plots.canvas import BLUE, VERMILION, WIDTH, add_legend, new_axes, with_spread
 from robustnb.plots.lines import Series, curves_alt, draw_line, new_chart
+from robustnb.quantities import Quantity
 from robustnb.results import Row
 from robustnb.stored import Stored
-from robustnb.verdicts import Quantity
 
 STYLES: dict[str, dict[str, Any]] = {
     "paper": {"color": VERMILION, "linestyle": "--", "markerfacecolor": "none"},
