@@ -8,9 +8,9 @@ from drawn import axes_of, points, spreads, ticks
 
 from robustnb.papers.bayesian_weight_sampling import figures
 from robustnb.papers.bayesian_weight_sampling.claims import SETS
+from robustnb.quantities import Quantity
 from robustnb.results import Row, make_row, over_seeds, published
 from robustnb.stored import Stored
-from robustnb.quantities import Quantity
 
 PAPER = "bayesian-weight-sampling"
 RHOS = ["-30", "-10", "-4", "-3", "-2.5", "-2", "-1.5"]

@@ -17,8 +17,10 @@ FLOORS = (
     ("robustnb",),  # networks, training, attacks, defences, what is measured
     tuple(
         f"robustnb.{n}"
-        for n in ("intervals", "quantities", "rules", "deciding")
-        + ("results", "verdicts", "drawing", "plots", "tables", "stored")
+        for n in (
+            *("intervals", "quantities", "rules", "deciding"),
+            *("results", "verdicts", "drawing", "plots", "tables", "stored"),
+        )
     ),
     ("robustnb.papers",),
     tuple(f"robustnb.papers.{paper.replace('-', '_')}" for paper in papers()),

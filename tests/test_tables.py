@@ -6,9 +6,9 @@ from typing import Any, get_args
 
 import pytest
 
+from robustnb.deciding import Answer
 from robustnb.results import compare, make_row
 from robustnb.tables import comparison_table, measured_table, text_table, verdict_table
-from robustnb.deciding import Answer
 from robustnb.verdicts import Verdict
 
 PAPER = "bayesian-weight-sampling"
