@@ -100,6 +100,22 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     return Table("Verdicts", _table("rnb-claims", "", lines), text)
 
 
+def claims_table(verdicts: Sequence[Verdict], title: str) -> Table:
+    """Show claim and verdict, a line for each; what was found and the rule can be opened."""
+    lines = [_line([_head(name, "col") for name in ("id", "claim", "verdict", "why")])]
+    for verdict in verdicts:
+        why = f"{escape(verdict.reason)}<br>{escape(verdict.rule)}<br>{escape(verdict.history)}"
+        cells = [
+            _head(verdict.id, "row"),
+            f"<td>{escape(verdict.claim)}</td>",
+            f"<td>{_chip(verdict.answer)}</td>",
+            f"<td><details><summary>Numbers and rule</summary>{why}</details></td>",
+        ]
+        lines.append(_line(cells))
+    text = "\n".join(f"{v.id}: {v.answer}. {v.claim}." for v in verdicts)
+    return Table(title, _table("rnb-claims", title, lines), text)
+
+
 def _rule(verdict: Verdict) -> str:
     """Return the rule of a verdict, to be opened, and what became of older rules."""
     if not verdict.rule:

@@ -8,7 +8,13 @@ import pytest
 
 from robustnb.deciding import Answer
 from robustnb.results import compare, make_row
-from robustnb.tables import comparison_table, measured_table, text_table, verdict_table
+from robustnb.tables import (
+    claims_table,
+    comparison_table,
+    measured_table,
+    text_table,
+    verdict_table,
+)
 from robustnb.verdicts import Verdict
 
 PAPER = "bayesian-weight-sampling"
@@ -89,6 +95,15 @@ def test_a_verdict_says_how_old_its_rule_is_and_the_rule_can_be_opened() -> None
     assert (
         "<small>Young.<details><summary>The rule</summary>At most &lt;0.10&gt;.</details>" in html
     )
+
+
+def test_a_line_of_a_claim_opens_on_its_numbers_and_its_rule() -> None:
+    verdict = Verdict("BWS-3", "few", "< 0.10", "holds", "It is 1 <here>.", {}, "Rule.", "Young.")
+    table = claims_table([verdict], "All")
+    html = table._repr_html_()
+    assert "<summary>Numbers and rule</summary>It is 1 &lt;here&gt;.<br>Rule.<br>Young." in html
+    assert "✓ holds" in html
+    assert repr(table) == "BWS-3: holds. few."
 
 
 def test_a_table_of_our_own_has_its_spreads_and_its_gaps() -> None:
