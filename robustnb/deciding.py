@@ -39,11 +39,11 @@ def decide(found: Found, known: Rule, profile: str = "paper") -> tuple[Answer, s
         judged.append((condition, *_judged(contrast, condition, known, again=contrast in told)))
         told.append(contrast)
     reason = " ".join(text for _, _, text in judged)
-    doubt = found.doubt
+    doubts = [f"{found.doubt}."] if found.doubt else []
     if _scale(profile) < _scale(known.profile):
-        doubt = f"The rule takes rows of profile {known.profile}"
-    if doubt:
-        return "undecided", f"{reason} {doubt}."
+        doubts.append(f"The rule takes rows of profile {known.profile}.")
+    if doubts:
+        return "undecided", " ".join([reason, *doubts])
     possible = _possible([(condition, interval) for condition, interval, _ in judged])
     if len(possible) == 1:
         return possible[0], reason

@@ -25,7 +25,7 @@ from robustnb.results import (
     update_rows,
     write_rows,
 )
-from robustnb.verdicts import OPEN, Claim, Verdict, most_thorough
+from robustnb.verdicts import OPEN, Claim, Measured, Verdict, most_thorough
 
 if TYPE_CHECKING:
     from robustnb.papers.weights import Facts
@@ -101,7 +101,8 @@ def verdicts(paper: str, rows: Sequence[Row] | None = None, folder: Path = BOOK)
         by_profile = [*filter(None, stored)] or [[]]
     else:
         by_profile = [list(rows)]
-    return most_thorough([[judge(found, folder) for judge in judges] for found in by_profile])
+    measured = [Measured(paper, found, folder) for found in by_profile]
+    return most_thorough([[each.judge(found) for each in judges] for found in measured])
 
 
 def _claims(paper: str, folder: Path) -> Iterator[Claim]:

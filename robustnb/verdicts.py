@@ -1,6 +1,7 @@
 """What became of a paper's claims: decided from rows and rules, by code, with the intervals."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,17 +34,22 @@ class Verdict:
 class Measured:
     """The cells of one paper, looked up by table, row and column: measured, and as printed."""
 
-    def __init__(
-        self, paper: str, rows: Iterable[Row], folder: Path = BOOK, learned: float = 0
-    ) -> None:
-        """Merge the rows over seeds; raises ValueError where a cell was measured in two ways.
+    def __init__(self, paper: str, rows: Sequence[Row], folder: Path = BOOK) -> None:
+        """Merge the rows of one profile over seeds.
 
-        An average over only some of the published sets decides nothing about them all. `learned`
-        is the share of its printed clean accuracy that a network needs to be judged.
+        An average over only some of the published sets decides nothing about them all. Raises
+        ValueError for rows of several profiles, and where a cell was measured in two ways.
         """
-        self._paper, self._folder, self._learned = paper, folder, learned
+        self._paper, self.folder, self._learned = paper, folder, 0.0
+        self.profile = _profile(rows)
         whole = (row for row in rows if not results.is_partial(row, folder))
         self._cells = results.one_per_cell(whole)
+
+    def needing(self, learned: float) -> "Measured":
+        """Return the same, where a network needs a share of its printed clean accuracy."""
+        other = copy(self)
+        other._learned = learned
+        return other
 
     def __call__(self, table: str, row: str, column: str, whole: float | None = None) -> Quantity:
         """Return the quantity of a cell; raises NotMeasured where it has no row.
@@ -61,11 +67,11 @@ class Measured:
 
     def printed(self, table: str, row: str, column: str) -> float:
         """Return the number that the paper printed in a cell."""
-        return results.printed(self._paper, table, row, column, self._folder)
+        return results.printed(self._paper, table, row, column, self.folder)
 
     def printed_rows(self, table: str) -> list[str]:
         """Return the names of the rows that the paper printed in a table."""
-        cells = results.published(self._paper, table, self._folder)
+        cells = results.published(self._paper, table, self.folder)
         return list(dict.fromkeys(cell["row"] for cell in cells))
 
     def doubt(self, table: str, row: str, column: str) -> str:
@@ -87,17 +93,21 @@ class Claim:
     find: Callable[[Measured], Found]
 
     def __call__(self, rows: Sequence[Row], folder: Path = BOOK) -> Verdict:
-        """Return the verdict from rows of one profile.
+        """Return the verdict from rows of one profile."""
+        return self.judge(Measured(self._line(folder)["paper"], rows, folder))
+
+    def judge(self, measured: Measured) -> Verdict:
+        """Return the verdict from what was measured at one profile.
 
         A reason found at another profile than "paper" says so. A cell that is missing makes the
         claim "not run"; one that tells nothing, or too small a scale, "undecided".
         """
-        line = next(line for line in results.claims(folder=folder) if line["id"] == self.id)
-        known, profile = rule(self.id, folder), _profile(rows)
+        line, known = self._line(measured.folder), rule(self.id, measured.folder)
+        profile = measured.profile
         numbers: dict[str, float] = {}
         answer: Answer
         try:
-            found = self.find(Measured(line["paper"], rows, folder, known.learned))
+            found = self.find(measured.needing(known.learned))
         except Undecided as why:
             answer, reason = "undecided", f"{why}."
         except NotMeasured as missing:
@@ -117,6 +127,9 @@ class Claim:
             str(known),
             known.history,
         )
+
+    def _line(self, folder: Path) -> dict[str, str]:
+        return next(line for line in results.claims(folder=folder) if line["id"] == self.id)
 
 
 def claim(identifier: str) -> Callable[[Callable[[Measured], Found]], Claim]:

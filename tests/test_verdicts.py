@@ -82,10 +82,9 @@ def test_shares_of_images_are_known_by_their_unit() -> None:
 def test_a_network_that_has_learned_too_little_is_doubted() -> None:
     rows = rows_of("bang", {("2", "R0", "accuracy"): 71.6}, 3, "paper")
     cell = ("2", "R0", "accuracy")  # printed: 79.59
-    assert Measured("bang", rows, learned=0.89).doubt(*cell) == ""
-    assert "71.6, where 0.9 times the printed 79.6" in Measured("bang", rows, learned=0.9).doubt(
-        *cell
-    )
+    measured = Measured("bang", rows)
+    assert measured.needing(0.89).doubt(*cell) == ""
+    assert "71.6, where 0.9 times the printed 79.6" in measured.needing(0.9).doubt(*cell)
 
 
 def test_the_printed_rows_of_a_table_are_named_in_their_order() -> None:
