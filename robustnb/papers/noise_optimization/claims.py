@@ -18,6 +18,8 @@ WHITE_BOX = ("white-box FGSM", "white-box L-BFGS", "white-box PGD")
 CORRUPTIONS = ("gaussian noise", "impulse noise", "glass blur", "contrast")
 BLACK_BOX = ("black-box FGSM", "black-box L-BFGS")
 COLUMNS = ("clean", *WHITE_BOX, *CORRUPTIONS, *BLACK_BOX)
+# The published code's L-BFGS hardly moves an image: what it leaves is no number of robustness.
+COUNTED = ("white-box FGSM", "white-box PGD")
 EOT = "EOT"
 WORST = "worst case"
 # Of each, the learned noise that is best in the paper.
@@ -66,7 +68,7 @@ def learned_noise_improves_clean_accuracy(measured: Measured) -> Found:
 
 @claim("NO-4")
 def learned_noise_improves_white_box_accuracy(measured: Measured) -> Found:
-    """Find the gains under three attacks, with one draw a gradient and with the average."""
+    """Find the gains of three networks, with one draw a gradient and with the average."""
     return _white_box(measured, ON_MNIST)
 
 
@@ -194,12 +196,12 @@ def fixed_noise_costs_corrupted_accuracy(measured: Measured) -> Found:
 
 
 def _white_box(measured: Measured, architectures: Sequence[Architecture]) -> Found:
-    """Find the gains under three attacks, with one draw a gradient and with the average."""
+    """Find the gains under two attacks, with one draw a gradient and with the average."""
     averaged = [(EOT, base, best) for _, base, best in architectures]
     return Found(
         {
-            "one draw": _gains(measured, architectures, WHITE_BOX),
-            "averaged": _gains(measured, averaged, WHITE_BOX),
+            "one draw": _gains(measured, architectures, COUNTED),
+            "averaged": _gains(measured, averaged, COUNTED),
         }
     )
 
