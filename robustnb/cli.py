@@ -137,6 +137,38 @@ def data(name: str, size: int | None) -> None:
         click.echo(str(load(name, size=size)))
 
 
+@main.command()
+@click.argument("network", metavar="FILE.py:NAME")
+@click.option("--data", "data_name", required=True, help="A data set's name, or your folder.")
+@click.option("--eps", required=True, help="How far a pixel may move, from 0 to 1, as in 8/255.")
+@click.option("--norm", default="linf", show_default=True, help="linf or l2.")
+@click.option("--effort", default="standard", show_default=True, help="quick, standard, thorough.")
+@click.option("--images", "num_images", type=int, default=1_000, show_default=True)
+@click.option("--size", type=int, help="Crop and resize a folder's images to so many pixels.")
+@click.option("--output", help="Key or index of the logits, where the network returns more.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def audit(
+    network: str,
+    data_name: str,
+    eps: str,
+    norm: str,
+    effort: str,
+    num_images: int,
+    size: int | None,
+    output: str | None,
+    as_json: bool,
+) -> None:
+    """Attack the network that NAME in FILE.py is, or returns when it is called.
+
+    Images are the first of the test split. With ROBUSTNB_DEVICE the network is moved there.
+    """
+    from robustnb.auditing.command import audited
+
+    with _in_one_sentence():
+        report = audited(network, data_name, eps, norm, effort, num_images, size, output)
+    click.echo(report.json() if as_json else str(report))
+
+
 class _Quiet(SimpleHTTPRequestHandler):
     """A handler that does not log every request."""
 

@@ -71,11 +71,20 @@ def judge(
 
 
 def worst_case(judged: Sequence[Judged]) -> float:
-    """Return the network's accuracy against an attacker who has several attacks.
+    """Return the network's accuracy against an attacker who has several attacks."""
+    shares = torch.stack([each.shares for each in judged])
+    return shares.gather(0, chosen(judged).unsqueeze(0)).mean().item()
 
-    The attacker takes for each image the attack that did best in the rehearsal, or else one attack
-    for all images, if that leaves less: so it is never above what a table shows for one attack.
+
+def chosen(judged: Sequence[Judged]) -> Tensor:
+    """Return which attack meets each image (N,): the one that did best in the rehearsal.
+
+    If one attack for all images leaves less, it is that one: so a worst case is never above what a
+    table shows for one attack.
     """
     shares = torch.stack([each.shares for each in judged])
-    best = torch.stack([each.rehearsed for each in judged]).argmin(0, keepdim=True)
-    return min(shares.gather(0, best).mean(), shares.mean(1).min()).item()
+    best = torch.stack([each.rehearsed for each in judged]).argmin(0)
+    left, alone = shares.mean(1).min(0)
+    if left < shares.gather(0, best.unsqueeze(0)).mean():
+        return alone.expand_as(best)
+    return best

@@ -1,4 +1,4 @@
-"""What the tests share: one thread a process, folders for data sets, the book, built once."""
+"""What the tests share: one thread a process, the order, folders for data sets, the built book."""
 
 import os
 import shutil
@@ -14,9 +14,23 @@ from image_folders import CIFAR10_LABELS, make_cifar10, md5
 
 from robustnb.publishing.build import build
 
+# The files that take longest, in their order. The first builds the book while others go on.
+LONGEST = ("test_chapters", "test_publishing")
+
 # How long an example takes depends on what else the machine does.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, and end with those that wait for the book: no core is idle."""
+    waiting = {item.path for item in items if "built_book" in getattr(item, "fixturenames", ())}
+
+    def turn(item: pytest.Item) -> int:
+        name = item.path.stem
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST) + (item.path in waiting)
+
+    items.sort(key=turn)
 
 
 @pytest.fixture

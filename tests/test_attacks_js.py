@@ -39,7 +39,7 @@ RUN = """([name, { network, blobs }, images, labels, options]) => {
 }"""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(visit: Visit) -> Iterator[Page]:
     with visit("about:blank") as blank:
         add_functions(blank, IN_PAGE)

@@ -144,7 +144,7 @@ def test_square_finds_the_best_corner_of_a_linear_network() -> None:
     labels = torch.zeros(30, dtype=torch.long)
     model = linear(weights, bias=100.0)  # too far from the boundary to stop early
     best = (images - 0.1 * weights.view(2, 4, 5).sign()).clamp(0, 1)
-    found = Square(0.1, queries=5000)(model, images, labels, seeded(2))
+    found = Square(0.1, queries=2000)(model, images, labels, seeded(2))
     reached, possible = (
         margin(predict(model, x), labels) - margin(predict(model, images), labels)
         for x in (found, best)

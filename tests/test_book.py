@@ -68,8 +68,10 @@ def test_every_slider_changes_its_picture(page_file: Path, visit: Visit) -> None
             assert picture(widget) == first
 
 
-def test_formulas_are_set_and_pictures_described(page_file: Path, visit: Visit) -> None:
-    with visit(page_file) as page:
+def test_formulas_are_set_pictures_described_and_a_phone_wide_enough(
+    page_file: Path, visit: Visit
+) -> None:
+    with visit(page_file, **PHONE) as page:
         wait_for_formulas(page)
         # What MathJax cannot read it marks as an error, what it does not know it sets in red.
         wrong = page.locator("mjx-container [data-mml-node=merror], mjx-container [fill=red]")
@@ -80,11 +82,6 @@ def test_formulas_are_set_and_pictures_described(page_file: Path, visit: Visit) 
         )
         expect(undescribed).to_have_count(0)
         assert page.locator(".fig > svg:not([role=img])").count() == 0
-
-
-def test_a_page_fits_a_phone(page_file: Path, visit: Visit) -> None:
-    with visit(page_file, **PHONE) as page:
-        wait_for_formulas(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["browser"]
 
+# A text of many numbers crosses into the page at once, a list of them number by number.
 LIKE_MNIST = """([ink, width, height]) => {
-  const pixels = likeMnist(Float32Array.from(ink), width, height);
+  const pixels = likeMnist(Float32Array.from(JSON.parse(ink)), width, height);
   return pixels && Array.from(pixels);
 }"""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(visit: Visit) -> Iterator[Page]:
     with visit("about:blank") as blank:
         add_functions(blank, HERE / "drawing_pad.js")
@@ -37,7 +39,7 @@ def page(visit: Visit) -> Iterator[Page]:
 
 def like_mnist(page: Page, ink: NDArray[np.float64]) -> NDArray[np.float64] | None:
     height, width = ink.shape
-    pixels = page.evaluate(LIKE_MNIST, [ink.ravel().tolist(), width, height])
+    pixels = page.evaluate(LIKE_MNIST, [json.dumps(ink.ravel().tolist()), width, height])
     return None if pixels is None else np.reshape(pixels, (28, 28))
 
 

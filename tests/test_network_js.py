@@ -52,7 +52,7 @@ SAMPLE = """([{ network, blobs }, image, count, seed]) =>
   ).map((logits) => Array.from(logits))"""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(visit: Visit) -> Iterator[Page]:
     with visit("about:blank") as blank:
         add_functions(blank, IN_PAGE)

@@ -64,7 +64,7 @@ MEASURED = """([defence, settings, step]) => {
 }"""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(visit: Visit) -> Iterator[Page]:
     with visit("about:blank") as blank:
         add_functions(blank, HERE / "session.js")

@@ -238,11 +238,11 @@ def test_a_build_tells_how_far_it_is(tiny: Path, monkeypatch: pytest.MonkeyPatch
     said: list[str] = []
     write_chapter(tiny, "waves", cell("import time; time.sleep(2)"), cell("time.sleep(2)"))
     contents(tiny, "waves")
-    build(root=tiny, say=said.append)
+    execute.execute(Book(tiny, "smoke").chapters(), said.append)
     assert said[0] == "waves: executing at profile smoke"
     assert any(re.fullmatch(r"waves: cell 3 of 4, \d+ s", line) for line in said)
     assert any(re.fullmatch(r"waves: cell 4 of 4, \d+ s", line) for line in said)
-    assert said[-3].startswith("waves: executed in ")
+    assert said[-1].startswith("waves: executed in ")
 
 
 def test_a_cell_that_never_ends_is_stopped(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,7 +451,7 @@ def test_a_page_runs_under_the_python_that_builds_it_and_shows_no_bar(
         monkeypatch.setenv(place, str(tmp_path / place))
     write_chapter(tiny, "waves", cell(CLAIMS))
     contents(tiny, "waves")
-    build(only="waves", root=tiny, say=lambda _: None)
+    execute.execute(Book(tiny, "smoke").chapters(), lambda _: None)
     executed = read_notebook(tiny / "_build/smoke/chapters/waves.ipynb")
     shown = [o for o in executed["cells"][-1]["outputs"] if o.get("name") != "stderr"]
     assert ["".join(output["text"]) for output in shown] == [f"{sys.executable}\n"]

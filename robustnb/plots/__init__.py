@@ -1,5 +1,6 @@
 """Figures from rows, never from models; each is a Drawing whose alt text is made from its data."""
 
+from robustnb.plots.accuracies import accuracies
 from robustnb.plots.class_probabilities import answers, draws, probabilities
 from robustnb.plots.lines import curves, reliability, training_curve
 from robustnb.plots.pictures import images
@@ -7,6 +8,7 @@ from robustnb.plots.plane import boundaries
 from robustnb.plots.slopes import slopes
 
 __all__ = [
+    "accuracies",
     "answers",
     "boundaries",
     "curves",

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -9,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.transforms import Normalize
 
 from robustnb.defenses.bayesian import BayesianLinear
 from robustnb.defenses.lwta import WinnerTakesAll
@@ -133,7 +133,7 @@ def _settings_of_scale(layer: Scale) -> dict[str, Any]:
     return {"factor": [layer.factor], "shift": [0.0]}
 
 
-def _settings_of_normalize(layer: Normalize) -> dict[str, Any]:
+def _settings_of_normalize(layer: Any) -> dict[str, Any]:
     mean, std = (np.atleast_1d(np.asarray(x, dtype=float)) for x in (layer.mean, layer.std))
     return {"factor": (1 / std).tolist(), "shift": (-mean / std).tolist()}
 
@@ -172,13 +172,19 @@ KINDS: dict[type[nn.Module], Kind] = {
     nn.Flatten: Kind("flatten", (), _settings_of_flatten),
     nn.BatchNorm1d: Kind("affine", (), _settings_of_batch_norm),
     nn.BatchNorm2d: Kind("affine", (), _settings_of_batch_norm),
-    Normalize: Kind("affine", (), _settings_of_normalize),
     Scale: Kind("affine", (), _settings_of_scale),
     BayesianLinear: Kind("gaussian weights", ("mu", "rho")),
     GaussianNoise: Kind("gaussian noise", ("sigma",)),
     WinnerTakesAll: Kind("winner takes all", (), _settings_of_competition),
 }
+NORMALIZE = Kind("affine", (), _settings_of_normalize)
 WITHOUT_EFFECT = (nn.Identity, nn.Dropout, nn.Dropout2d, Dropout)  # in evaluation mode
+
+
+def _kinds() -> dict[type[nn.Module], Kind]:
+    """Return KINDS, and torchvision's Normalize if anyone has imported that: it takes seconds."""
+    vision = sys.modules.get("torchvision.transforms")
+    return KINDS if vision is None else KINDS | {vision.Normalize: NORMALIZE}
 
 
 def describe(model: nn.Module, input_shape: tuple[int, ...], dtype: DType = "float16") -> Described:
@@ -192,7 +198,7 @@ def describe(model: nn.Module, input_shape: tuple[int, ...], dtype: DType = "flo
     descriptions = []
     model = plain(model).cpu().float()
     for layer in _layers(model):
-        kind = KINDS[type(layer)]
+        kind = _kinds()[type(layer)]
         description = {"kind": kind.name, **kind.settings(layer)}
         for name, tensor in _tensors(layer):
             description[name], texts = tensor_blob(tensor, dtype)
@@ -228,18 +234,18 @@ def _layers(model: nn.Module) -> Iterator[nn.Module]:
     if type(model) is nn.Sequential:
         for child in model:
             yield from _layers(child)
-    elif type(model) in KINDS:
+    elif type(model) in _kinds():
         if getattr(model, "at_inference", True):  # noise may be for training alone
             yield model
     elif not isinstance(model, WITHOUT_EFFECT):
-        known = ", ".join(kind.__name__ for kind in (*KINDS, *WITHOUT_EFFECT))
+        known = ", ".join(kind.__name__ for kind in (*_kinds(), *WITHOUT_EFFECT))
         needed = f"it must be one of {known}, or a Sequential of these"
         raise NotInPage(type(model).__name__, needed)
 
 
 def _tensors(layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield the name and the value of what is rounded; a layer without a bias has none."""
-    for name in KINDS[type(layer)].tensors:
+    for name in _kinds()[type(layer)].tensors:
         tensor = getattr(layer, name)
         if tensor is not None:
             yield name, tensor
