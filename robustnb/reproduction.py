@@ -26,7 +26,7 @@ from robustnb.results import (
     update_rows,
     write_rows,
 )
-from robustnb.verdicts import OPEN, Claim, Measured, Verdict, most_decided
+from robustnb.verdicts import OPEN, Claim, Measured, Verdict, most_thorough
 
 if TYPE_CHECKING:
     from robustnb.papers.weights import Facts
@@ -103,8 +103,8 @@ def keep_weights(
 def verdicts(paper: str, rows: Sequence[Row] | None = None, folder: Path = BOOK) -> list[Verdict]:
     """Return the verdict on every claim of `paper`, in the order of `published/claims.csv`.
 
-    From `rows`, all of one profile, or else from the stored rows of the most thorough profile that
-    decides the claim.
+    From `rows`, all of one profile, or else from the stored rows of the most thorough profile at
+    which the claim was run.
     """
     check_name("paper", paper, papers(folder))
     judges = list(_claims(paper, folder))
@@ -113,8 +113,8 @@ def verdicts(paper: str, rows: Sequence[Row] | None = None, folder: Path = BOOK)
         by_profile = [*filter(None, stored)] or [[]]
     else:
         by_profile = [list(rows)]
-    cells = [Measured(paper, found, folder) for found in by_profile]
-    return most_decided([[each.judge(measured) for each in judges] for measured in cells])
+    measured = [Measured(paper, found, folder) for found in by_profile]
+    return most_thorough([[each.judge(found) for each in judges] for found in measured])
 
 
 def _claims(paper: str, folder: Path) -> Iterator[Claim]:

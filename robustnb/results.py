@@ -151,9 +151,18 @@ def printed(paper: str, table: str, row: str, column: str, folder: Path = BOOK) 
 
 
 def claims(paper: str | None = None, folder: Path = BOOK) -> list[dict[str, str]]:
-    """Return the claims of one paper or of all, a dict per row of `published/claims.csv`."""
-    rows = _read_csv(folder / "published" / "claims.csv")
+    """Return the claims of one paper or of all, a dict per row of `published/claims.csv`.
+
+    Those that a second reading of the papers added, in `published/more_claims.csv`, come last.
+    """
+    paths = [folder / "published" / f"{name}.csv" for name in ("claims", "more_claims")]
+    rows = [row for path in paths if path.exists() or path is paths[0] for row in read_csv(path)]
     return [row for row in rows if paper in (None, row["paper"])]
+
+
+def out_of_scope(folder: Path = BOOK) -> list[dict[str, str]]:
+    """Return the sentences of the papers that claim something which is not judged, and why."""
+    return read_csv(folder / "published" / "out_of_scope.csv")
 
 
 def over_seeds(rows: Iterable[Row]) -> list[Row]:
@@ -427,13 +436,13 @@ def _processor() -> str:
 def _averaged(folder: Path) -> dict[tuple[str, str, str], list[str]]:
     """Return the rows that a published average is over, by paper, table and row."""
     path = folder / "published" / "averages.csv"
-    lines = _read_csv(path) if path.exists() else []
+    lines = read_csv(path) if path.exists() else []
     return {(a["paper"], a["table"], a["row"]): a["average of"].split("; ") for a in lines}
 
 
 @cache
 def _cells(folder: Path) -> tuple[Row, ...]:
-    return tuple(_cell(row) for row in _read_csv(folder / "published" / "tables.csv"))
+    return tuple(_cell(row) for row in read_csv(folder / "published" / "tables.csv"))
 
 
 def _cell(row: dict[str, str]) -> Row:
@@ -445,7 +454,8 @@ def _cell(row: dict[str, str]) -> Row:
     }
 
 
-def _read_csv(path: Path) -> list[dict[str, str]]:
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return a dict per line of a table; raises FileNotFoundError that says where it should be."""
     if not path.exists():
         raise FileNotFoundError(
             f"{path} is missing: the published tables are in the book folder of the checkout; "

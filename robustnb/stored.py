@@ -8,9 +8,9 @@ from typing import Literal
 from robustnb import plots, results, tables
 from robustnb.drawing import Drawing
 from robustnb.metrics import wilson_interval
+from robustnb.quantities import NotMeasured, Quantity
 from robustnb.results import BOOK, Row
 from robustnb.tables import Table
-from robustnb.verdicts import NotMeasured, Quantity
 
 
 class Stored:

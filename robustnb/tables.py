@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from robustnb.deciding import Answer
 from robustnb.results import Row, one_per_cell
-from robustnb.verdicts import Answer, Verdict
+from robustnb.verdicts import Verdict
 
 _MARKS: dict[Answer, tuple[str, str]] = {
     "holds": ("✓", "0 158 115"),
@@ -99,8 +100,28 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     return Table("Verdicts", _table("rnb-claims", "", lines), text)
 
 
+def claims_table(verdicts: Sequence[Verdict], title: str) -> Table:
+    """Show claim and verdict, a line for each; what was found and the rule can be opened."""
+    lines = [_line([_head(name, "col") for name in ("id", "claim", "verdict", "why")])]
+    for verdict in verdicts:
+        why = f"{escape(verdict.reason)}<br>{escape(verdict.rule)}<br>{escape(verdict.history)}"
+        cells = [
+            _head(verdict.id, "row"),
+            f"<td>{escape(verdict.claim)}</td>",
+            f"<td>{_chip(verdict.answer)}</td>",
+            f"<td><details><summary>Numbers and rule</summary>{why}</details></td>",
+        ]
+        lines.append(_line(cells))
+    text = "\n".join(f"{v.id}: {v.answer}. {v.claim}." for v in verdicts)
+    return Table(title, _table("rnb-claims", title, lines), text)
+
+
 def _rule(verdict: Verdict) -> str:
-    return f"<small>Decided by: {escape(verdict.decided_by)}.</small>" if verdict.decided_by else ""
+    """Return the rule of a verdict, to be opened, and what became of older rules."""
+    if not verdict.rule:
+        return ""
+    rule = f"<details><summary>The rule</summary>{escape(verdict.rule)}</details>"
+    return f"<small>{escape(verdict.history)}{rule}</small>"
 
 
 def _cell(cell: Row, limit: float) -> str:

@@ -1,22 +1,25 @@
-"""What became of a paper's claims: decided from rows, by code, with a reason in one sentence."""
+"""What became of a paper's claims: decided from rows and rules, by code, with the intervals."""
 
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from robustnb import results
+from robustnb.deciding import Answer, Found, decide
+from robustnb.intervals import Share
+from robustnb.quantities import Cases, NotMeasured, Quantity, Undecided
 from robustnb.results import BOOK, Row
+from robustnb.rules import rule
 
-Answer = Literal["holds", "holds in part", "does not hold", "undecided", "not run"]
 OPEN: tuple[Answer, ...] = ("undecided", "not run")  # what more work may decide
+_WHOLE = {"%": 100.0, "accuracy in [0,1]": 1.0}  # the units in which a cell is a share of images
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one claim: the answer, why, the numbers it rests on, and what decides it."""
+    """What became of one claim: the answer, why, the numbers it rests on, and its rule."""
 
     id: str
     claim: str
@@ -24,73 +27,39 @@ class Verdict:
     answer: Answer
     reason: str
     numbers: dict[str, float] = field(default_factory=dict)
-    decided_by: str = ""
-
-
-class Finding(NamedTuple):
-    """What a claim's own function returns; `reason` is a sentence that starts in lower case."""
-
-    answer: Answer
-    reason: str
-    numbers: dict[str, float]
-
-
-class NotMeasured(LookupError):
-    """A claim rests on a cell that has no row yet; the message names the cell."""
-
-
-class Undecided(NotMeasured):
-    """A claim rests on a cell that tells nothing; the message says why."""
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A measured number with its value for each seed; a difference pairs the seeds."""
-
-    by_seed: dict[int, float]
-
-    @property
-    def mean(self) -> float:
-        """Return the mean over seeds."""
-        return statistics.fmean(self.by_seed.values())
-
-    @property
-    def spread(self) -> float | None:
-        """Return the sample standard deviation over seeds, None for a single seed."""
-        values = list(self.by_seed.values())
-        return statistics.stdev(values) if len(values) > 1 else None
-
-    def __sub__(self, other: "Quantity") -> "Quantity":
-        """Subtract seed by seed; raises NotMeasured where the two share no seed."""
-        both = self.by_seed.keys() & other.by_seed.keys()
-        if not both:
-            raise NotMeasured("Not measured yet with the same seed on both sides.")
-        return Quantity({seed: self.by_seed[seed] - other.by_seed[seed] for seed in sorted(both)})
-
-    def __str__(self) -> str:
-        """Return the mean, and the spread where there is one, to two decimals."""
-        return f"{self.mean:.2f}" + ("" if self.spread is None else f" ± {self.spread:.2f}")
+    rule: str = ""
+    history: str = ""
 
 
 class Measured:
     """The cells of one paper, looked up by table, row and column: measured, and as printed."""
 
     def __init__(self, paper: str, rows: Sequence[Row], folder: Path = BOOK) -> None:
-        """Merge rows of one profile over seeds.
+        """Merge the rows of one profile over seeds.
 
         An average over only some of the published sets decides nothing about them all. Raises
-        ValueError for several profiles, and where a cell was measured in two ways.
+        ValueError for rows of several profiles, and where a cell was measured in two ways.
         """
-        self._paper, self.folder, self.profile = paper, folder, _profile(rows)
+        self._paper, self.folder, self._learned = paper, folder, 0.0
+        self.profile = _profile(rows)
         whole = (row for row in rows if not results.is_partial(row, folder))
         self._cells = results.one_per_cell(whole)
 
-    def __call__(self, table: str, row: str, column: str) -> Quantity:
-        """Return the quantity of a cell; raises NotMeasured where it has no row."""
+    def needing(self, learned: float) -> "Measured":
+        """Return the same, where a network needs a share of its printed clean accuracy."""
+        other = copy(self)
+        other._learned = learned
+        return other
+
+    def __call__(self, table: str, row: str, column: str, whole: float | None = None) -> Quantity:
+        """Return the quantity of a cell; raises NotMeasured where it has no row.
+
+        With `whole`, it is a share of images out of this whole although its unit does not say so.
+        """
         if (table, row, column) not in self._cells:
             raise NotMeasured(f"Not measured yet: table {table}, {row}, {column}.")
         cell = self._cells[table, row, column]
-        return Quantity(dict(zip(cell["seeds"], cell["values"], strict=True)))
+        return Quantity(dict(zip(cell["seeds"], cell["values"], strict=True)), _shares(cell, whole))
 
     def rows_of(self, table: str) -> list[str]:
         """Return the names of the measured rows of a table."""
@@ -105,67 +74,95 @@ class Measured:
         cells = results.published(self._paper, table, self.folder)
         return list(dict.fromkeys(cell["row"] for cell in cells))
 
+    def doubt(self, table: str, row: str, column: str) -> str:
+        """Say so where the clean accuracy in a cell is too far below the printed one."""
+        clean, printed = self(table, row, column).mean, self.printed(table, row, column)
+        if clean >= self._learned * printed:
+            return ""
+        return (
+            f"{row} has learned too little to be judged: its clean accuracy is {clean:.3g}, where "
+            f"{self._learned:.3g} times the printed {printed:.3g} is needed"
+        )
+
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of a paper: its id in `published/claims.csv`, and what decides it from cells."""
+    """A claim of a paper: its id in `published/claims.csv`, and what finds its contrasts."""
 
     id: str
-    decide: Callable[[Measured], Finding]
+    find: Callable[[Measured], Found]
 
     def __call__(self, rows: Sequence[Row], folder: Path = BOOK) -> Verdict:
         """Return the verdict from rows of one profile."""
         return self.judge(Measured(self._line(folder)["paper"], rows, folder))
 
     def judge(self, measured: Measured) -> Verdict:
-        """Return the verdict from the measured cells of its paper.
+        """Return the verdict from what was measured at one profile.
 
         A reason found at another profile than "paper" says so. A cell that is missing makes the
-        claim "not run", and one that tells nothing "undecided".
+        claim "not run"; one that tells nothing, or too small a scale, "undecided".
         """
-        line, profile = self._line(measured.folder), measured.profile
+        line, known = self._line(measured.folder), rule(self.id, measured.folder)
+        profile = measured.profile
+        numbers: dict[str, float] = {}
+        answer: Answer
         try:
-            found = self.decide(measured)
+            found = self.find(measured.needing(known.learned))
         except Undecided as why:
-            found = Finding("undecided", str(why), {})
+            answer, reason = "undecided", f"{why}."
         except NotMeasured as missing:
-            profile, found = "paper", Finding("not run", str(missing), {})
-        where = "" if profile == "paper" else f"at profile {profile}, "
+            answer, reason, profile = "not run", str(missing), "paper"
+        else:
+            answer, reason = decide(found, known, profile)
+            reason = f"{reason} {found.told}".rstrip()
+            numbers = _numbers(found.contrasts)
+        where = "" if profile == "paper" else f"At profile {profile}. "
         return Verdict(
-            *(self.id, line["claim"], line["published figure"]),
-            found.answer,
-            _sentence(where + found.reason),
-            found.numbers,
-            line["what decides it"],
+            self.id,
+            line["claim"],
+            line["published figure"],
+            answer,
+            where + reason[0].upper() + reason[1:],
+            numbers,
+            str(known),
+            known.history,
         )
 
     def _line(self, folder: Path) -> dict[str, str]:
         return next(line for line in results.claims(folder=folder) if line["id"] == self.id)
 
 
-def claim(identifier: str) -> Callable[[Callable[[Measured], Finding]], Claim]:
+def claim(identifier: str) -> Callable[[Callable[[Measured], Found]], Claim]:
     """Make a function of measured cells into the claim with this id."""
     return partial(Claim, identifier)
 
 
-def graded(*conditions: bool) -> Answer:
-    """Hold if all conditions do, and in part if any does."""
-    if all(conditions):
-        return "holds"
-    return "holds in part" if any(conditions) else "does not hold"
+def _numbers(contrasts: Mapping[str, Quantity | Cases]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for name, contrast in contrasts.items():
+        several = {name: contrast} if isinstance(contrast, Quantity) else contrast
+        numbers |= {key: each.mean for key, each in several.items() if isinstance(each, Quantity)}
+    return numbers
 
 
-def most_decided(by_profile: Sequence[Sequence[Verdict]]) -> list[Verdict]:
-    """Return for each claim the first verdict that decides it, from the most thorough profile on.
+def most_thorough(by_profile: Sequence[Sequence[Verdict]]) -> list[Verdict]:
+    """Return for each claim the first verdict that was run, from the most thorough profile on.
 
-    A claim that none decides is undecided where it was measured, and not run if it was nowhere.
+    Rows of a lesser profile never outvote those of a more thorough one.
     """
-    # min takes the first of several, which is the most thorough.
-    return [min(found, key=_openness) for found in zip(*by_profile, strict=True)]
+    return [
+        next((verdict for verdict in found if verdict.answer != "not run"), found[0])
+        for found in zip(*by_profile, strict=True)
+    ]
 
 
-def _openness(verdict: Verdict) -> int:
-    return 1 + OPEN.index(verdict.answer) if verdict.answer in OPEN else 0
+def _shares(cell: Row, whole: float | None) -> tuple[Share, ...] | None:
+    """Return a cell as the share of images that it is, if it is one."""
+    whole = whole or _WHOLE.get(cell["unit"])
+    if whole is None or not 0 <= cell["value"] <= whole or cell["num_images"] < 1:
+        return None
+    place = f"{cell['table']}, {cell['row']}, {cell['column']}"
+    return (Share(place, whole, cell["value"] / whole, cell["num_images"]),)
 
 
 def _profile(rows: Sequence[Row]) -> str:
@@ -173,7 +170,3 @@ def _profile(rows: Sequence[Row]) -> str:
     if len(profiles) > 1:
         raise ValueError(f"A verdict needs rows of one profile, not of {' and '.join(profiles)}.")
     return profiles[0] if profiles else "paper"
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]

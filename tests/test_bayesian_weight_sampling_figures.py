@@ -3,14 +3,15 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from drawn import axes_of, points, spreads, ticks
 
 from robustnb.papers.bayesian_weight_sampling import figures
 from robustnb.papers.bayesian_weight_sampling.claims import SETS
+from robustnb.quantities import Quantity
 from robustnb.results import Row, make_row, over_seeds, published
 from robustnb.stored import Stored
-from robustnb.verdicts import Quantity
 
 PAPER = "bayesian-weight-sampling"
 RHOS = ["-30", "-10", "-4", "-3", "-2.5", "-2", "-1.5"]
@@ -35,7 +36,9 @@ def test_the_curve_over_rho_has_both_lines_and_the_plain_networks() -> None:
     rows += [measure("2", "average", "standard lambda=1", 60.0)]
     drawing = figures.accuracy_over_rho(stored(rows))
     (axes,) = axes_of(drawing)
-    assert ticks(axes) == RHOS
+    assert [tick.partition("\n")[0] for tick in ticks(axes)] == RHOS
+    sigmas = [float(tick.partition("\n")[2]) for tick in ticks(axes)]
+    assert sigmas == pytest.approx([np.logaddexp(0, float(rho)) for rho in RHOS], rel=0.05)
     paper = [CELLS["2", "average", column] for column in columns]
     assert points(axes, "paper") == list(enumerate(paper))
     assert points(axes, "ours") == [(i, 81.0 + i) for i in range(7)]

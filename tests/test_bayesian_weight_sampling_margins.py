@@ -4,8 +4,8 @@ import pytest
 from hand_made import row
 
 from robustnb.papers.bayesian_weight_sampling import margins
+from robustnb.quantities import Quantity
 from robustnb.stored import Stored
-from robustnb.verdicts import Quantity
 
 PAPER = "bayesian-weight-sampling"
 FOUND = {

@@ -21,6 +21,7 @@ pytest_plugins = ["browser"]
 
 PAGES = [f"{page}.html" for page in Book(ROOT, "smoke").pages()]
 CHAPTERS = [chapter.name for chapter in Book(ROOT, "smoke").chapters()]
+STILL = {"claims"}  # without sliders
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
@@ -57,7 +58,7 @@ def test_every_slider_changes_its_picture(page_file: Path, visit: Visit) -> None
     with visit(page_file) as page:
         sliders = page.locator(".static-widget input[type=range]:enabled")
         controls = page.locator(".static-widget :is(input, select):enabled")
-        assert page_file.stem not in CHAPTERS or controls.count() > 0
+        assert page_file.stem not in set(CHAPTERS) - STILL or controls.count() > 0
         for slider in sliders.all():
             widget = slider.locator("xpath=ancestor::*[@class='static-widget']")
             slider.press("Home")

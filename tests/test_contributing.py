@@ -37,7 +37,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder.mkdir()
     for name, text in {"__init__": "", **FILES}.items():
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
-    for name, lines in zip(("tables", "claims"), BLOCKS["csv"], strict=True):
+    for name, lines in zip(("tables", "claims", "rules"), BLOCKS["csv"], strict=True):
         with (root / "book" / "published" / f"{name}.csv").open("a", encoding="utf-8") as file:
             file.write(lines)
     with (root / "_toc.yml").open("a", encoding="utf-8") as file:

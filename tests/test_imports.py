@@ -16,7 +16,13 @@ FLOORS = (
     tuple(f"robustnb.{n}" for n in ("files", "devices", "signatures", "checks")),
     ("robustnb.data",),
     ("robustnb",),  # networks, training, attacks, defences, what is measured
-    tuple(f"robustnb.{n}" for n in ("results", "verdicts", "drawing", "plots", "tables", "stored")),
+    tuple(
+        f"robustnb.{n}"
+        for n in (
+            *("intervals", "quantities", "rules", "deciding"),
+            *("results", "verdicts", "drawing", "plots", "tables", "stored"),
+        )
+    ),
     ("robustnb.auditing", "robustnb.mistakes"),
     ("robustnb.papers",),
     PAPERS,

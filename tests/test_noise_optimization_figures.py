@@ -95,6 +95,10 @@ def test_the_levels_of_a_network_are_named_by_profile() -> None:
         "The mean level began at 1 and ended at: MLPN ReLU, layer 1 (laptop) 0.800, "
         "MLPN ReLU, layer 2 (laptop) 0.600, MLPN ReLU, layer 3 (laptop) 0.400."
     )
+    assert sentences.levels_that_stay(found, "MLPN ReLU") == (
+        "Of the 3 fully connected layers of MLPN ReLU, 2 keep a mean level of 0.5 or more (profile "
+        "laptop): layer 1 0.80, layer 2 0.60."
+    )
     told = repr(figures.last_levels(found))
     assert "MLPN ReLU, profile laptop, quietest layer: 0.400" in told
     assert "MLPN ReLU, profile laptop, loudest: 0.800" in told

@@ -20,8 +20,8 @@ from robustnb.papers.noise_optimization import predictions as learned_noise
 from robustnb.papers.stochastic_lwta import predictions as drawn_winners
 from robustnb.publishing.book import ROOT
 from robustnb.publishing.notebook import read_notebook, tags
+from robustnb.quantities import Quantity
 from robustnb.results import read_rows
-from robustnb.verdicts import Quantity
 from robustnb.widgets import Prediction
 
 if TYPE_CHECKING:

@@ -178,17 +178,17 @@ def test_nothing_measured_is_counted_as_nothing(book: Path) -> None:
 
 def test_measured_cells_and_decided_claims_are_counted_by_profile(book: Path) -> None:
     cells = [c for c in published(BAYESIAN, "1") if c["row"] == "test"]
-    rows = [of_bayesian("1", c["row"], c["column"], "smoke", c["value"]) for c in cells]
-    rows += [row | {"seeds": [1]} for row in rows]
-    own = of_bayesian("controls", "plain, both", "average over 12 sets", "smoke")
+    rows = [of_bayesian("1", c["row"], c["column"], "paper", c["value"]) for c in cells]
+    rows = [row | {"seeds": [seed]} for row in rows for seed in range(3)]
+    own = of_bayesian("controls", "plain, both", "average over 12 sets", "paper")
     write_rows(BAYESIAN, "table_1", [*rows, own], book)
     first = coverage(book)[0]
     assert first["tables"][0] == {
         "table": "1",
         "published": 22,
-        "measured": {"smoke": 11, "laptop": 0, "paper": 0},
+        "measured": {"smoke": 0, "laptop": 0, "paper": 11},
     }
-    assert first["decided"] == {"smoke": 2, "laptop": 0, "paper": 0}
+    assert first["decided"] == {"smoke": 0, "laptop": 0, "paper": 3}
 
 
 def clean_accuracies(profile: str) -> list[Row]:

@@ -8,9 +8,9 @@ import pytest
 from hand_made import row
 
 from robustnb.metrics import wilson_interval
+from robustnb.quantities import NotMeasured
 from robustnb.results import BOOK, Row, over_seeds, published, write_rows
 from robustnb.stored import Stored
-from robustnb.verdicts import NotMeasured
 
 PAPER = "bang"
 

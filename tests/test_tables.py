@@ -6,9 +6,16 @@ from typing import Any, get_args
 
 import pytest
 
+from robustnb.deciding import Answer
 from robustnb.results import compare, make_row
-from robustnb.tables import comparison_table, measured_table, text_table, verdict_table
-from robustnb.verdicts import Answer, Verdict
+from robustnb.tables import (
+    claims_table,
+    comparison_table,
+    measured_table,
+    text_table,
+    verdict_table,
+)
+from robustnb.verdicts import Verdict
 
 PAPER = "bayesian-weight-sampling"
 
@@ -80,6 +87,23 @@ def test_a_verdict_is_in_words(answer: Answer) -> None:
     assert line[3][0].endswith(f" {answer}")
     assert line[4] == ["Because it is."]
     assert repr(table) == f"BWS-3: {answer}. Because it is."
+
+
+def test_a_verdict_says_how_old_its_rule_is_and_the_rule_can_be_opened() -> None:
+    verdict = Verdict("BWS-3", "few", "< 0.10", "holds", "It is.", {}, "At most <0.10>.", "Young.")
+    html = verdict_table([verdict])._repr_html_()
+    assert (
+        "<small>Young.<details><summary>The rule</summary>At most &lt;0.10&gt;.</details>" in html
+    )
+
+
+def test_a_line_of_a_claim_opens_on_its_numbers_and_its_rule() -> None:
+    verdict = Verdict("BWS-3", "few", "< 0.10", "holds", "It is 1 <here>.", {}, "Rule.", "Young.")
+    table = claims_table([verdict], "All")
+    html = table._repr_html_()
+    assert "<summary>Numbers and rule</summary>It is 1 &lt;here&gt;.<br>Rule.<br>Young." in html
+    assert "✓ holds" in html
+    assert repr(table) == "BWS-3: holds. few."
 
 
 def test_a_table_of_our_own_has_its_spreads_and_its_gaps() -> None:

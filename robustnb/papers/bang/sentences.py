@@ -9,8 +9,8 @@ from robustnb import results
 from robustnb.papers.bang.own_tables import COUNTED
 from robustnb.papers.bang.protocols import PLAIN
 from robustnb.papers.bang.row_figures import noise_tested
+from robustnb.quantities import NotMeasured
 from robustnb.stored import Stored
-from robustnb.verdicts import NotMeasured
 
 CERTAIN = "probabilities of the label that are 1"
 

@@ -1,5 +1,6 @@
 """Figures of what was measured of Zhang & Chen (2020), Tables 2 to 4 beside what they print."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,9 @@ from robustnb.papers.bayesian_weight_sampling.parts import bayesian_name
 from robustnb.papers.bayesian_weight_sampling.protocols import Protocol
 from robustnb.plots.canvas import BLUE, VERMILION, WIDTH, add_legend, new_axes, with_spread
 from robustnb.plots.lines import Series, curves_alt, draw_line, new_chart
+from robustnb.quantities import Quantity
 from robustnb.results import Row
 from robustnb.stored import Stored
-from robustnb.verdicts import Quantity
 
 STYLES: dict[str, dict[str, Any]] = {
     "paper": {"color": VERMILION, "linestyle": "--", "markerfacecolor": "none"},
@@ -31,7 +32,8 @@ def accuracy_over_rho(stored: Stored, row: str = "average") -> Drawing:
     cells = _paper_and_ours(stored, "2")
     columns = _columns(cells["paper"], "2", "bayesian")
     plain = _columns(cells["paper"], "2", "standard")
-    figure, axes = new_chart("rho_init", PERTURBED, columns)
+    figure, axes = new_chart("rho_init, and the σ that it sets", PERTURBED, columns)
+    axes.set_xticks(range(len(columns)), [_with_sigma(column) for column in columns])
     lines = {
         name: draw_line(axes, name, _series(found, "2", row, columns), **STYLES[name])
         for name, found in cells.items()
@@ -120,6 +122,12 @@ def dots(title: str, found: Mapping[str, Quantity], xlabel: str) -> Drawing:
     axes.set_xlabel(xlabel)
     told = [f"{name} {with_spread(found[name].mean, found[name].spread)}" for name in order]
     return Drawing(figure, f"{title}, from the least to the greatest: {', '.join(told)}.")
+
+
+def _with_sigma(column: str) -> str:
+    """Return the rho_init of a column and, below it, the standard deviation log(1 + exp(rho))."""
+    rho_init = column.rpartition("=")[2]
+    return f"{rho_init}\n{math.log1p(math.exp(float(rho_init))):.2g}"
 
 
 def _point(found: Quantity | None) -> tuple[float, float | None] | None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
+from robustnb.quantities import Quantity
 from robustnb.results import Row
 from robustnb.stored import Stored
-from robustnb.verdicts import Quantity
 
 
 def controls(stored: Stored) -> dict[str, Quantity]:

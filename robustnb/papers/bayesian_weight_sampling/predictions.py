@@ -11,8 +11,8 @@ from robustnb.papers.bayesian_weight_sampling import margins
 from robustnb.papers.bayesian_weight_sampling.parts import bayesian_name
 from robustnb.predictions import Asked
 from robustnb.pruning import prune
+from robustnb.quantities import Quantity
 from robustnb.randomness import seeded
-from robustnb.verdicts import Quantity
 
 DRAWS = 100
 QUIET, LOUD = -30.0, -2.0

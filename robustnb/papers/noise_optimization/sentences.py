@@ -23,6 +23,21 @@ def last_levels(stored: Stored, network: str) -> str:
     return f"The mean level began at 1 and ended at: {', '.join(told)}."
 
 
+def levels_that_stay(stored: Stored, network: str, least: float = 0.5) -> str:
+    """Tell which layers of a network keep half of their first mean |sigma| of 1, or more."""
+    last = {row["row"]: row for row in stored.rows("sigma") if row["row"].startswith(f"{network},")}
+    kept = [
+        f"{name.partition(', ')[2]} {row['value']:.2f}"
+        for name, row in last.items()
+        if row["value"] >= least
+    ]
+    where = " and ".join(dict.fromkeys(row["profile"] for row in last.values()))
+    return (
+        f"Of the {len(last)} fully connected layers of {network}, {len(kept)} keep a mean level of "
+        f"{least:g} or more (profile {where}): {', '.join(kept) or 'none'}."
+    )
+
+
 def last_losses(stored: Stored, network: str) -> str:
     """Tell the training losses of a network and its noisy variants after the last epoch.
 
