@@ -21,7 +21,7 @@ pytest_plugins = ["browser"]
 
 PAGES = [f"{page}.html" for page in Book(ROOT, "smoke").pages()]
 CHAPTERS = [chapter.name for chapter in Book(ROOT, "smoke").chapters()]
-STILL = {"claims"}  # without sliders
+STILL = {"claims", "audit", "defenses_compared"}  # without sliders
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
