@@ -268,8 +268,11 @@ def _differences(one: Row, other: Row) -> list[str]:
 
 
 def _unit(paper: str, table: str, row: str, column: str, unit: str | None, folder: Path) -> str:
-    cells = published(paper, folder=folder)
-    units = {(c["row"], c["column"]): str(c["unit"]) for c in cells if c["table"] == table}
+    if unit is None:
+        check_name("paper", paper, papers(folder))
+    # A study of our own has a key, and no printed cells.
+    cells = [cell for cell in _cells(folder) if cell["paper"] == paper and cell["table"] == table]
+    units = {(cell["row"], cell["column"]): str(cell["unit"]) for cell in cells}
     if not units:
         if unit is None:
             raise ValueError(f"Table {table!r} is none of {paper}'s own, so its rows need a unit.")
