@@ -17,9 +17,9 @@ from robustnb.papers.comparison.networks import Smoothed
 from robustnb.papers.comparison.task import Trained
 from robustnb.papers.images import Images
 from robustnb.papers.timing import median_seconds
-from robustnb.randomness import seeded, stochastic_layers
+from robustnb.randomness import seeded
 
-DRAWS = 10  # over which the answers of a random network are averaged
+DRAWS = 10  # over which answers are averaged, which for most networks are random
 SEVERITY = 5  # of corruptions, the strongest
 BATCH, REPEATS = 500, 11  # of what is timed
 
@@ -63,8 +63,7 @@ def corrupted(network: Trained, images: Images, seed: int) -> dict[str, Judged]:
 
 
 def _judged(model: nn.Module, images: Tensor, labels: Tensor, seed: int) -> Judged:
-    draws = DRAWS if stochastic_layers(model) else 1
-    return judge(passes(model), images, labels, draws, seed)
+    return judge(passes(model), images, labels, DRAWS, seed)
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Certified:
 
 
 def certified(network: Trained, images: Images, copies: int, seed: int) -> Certified | None:
-    """Certify a smoothed network (Cohen et al. 2019); None for one about which nothing is proved."""
+    """Certify a smoothed network (Cohen et al. 2019); None where nothing can be proved."""
     model = network.model.to(device())
     if not isinstance(model, Smoothed):
         return None

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from robustnb.defenses.bayesian import BayesianLinear, bayesian_layers
+from robustnb.defenses.bayesian import NO_BAYESIAN_LAYERS, BayesianLinear, bayesian_layers
 from robustnb.randomness import noise_from, seeded
 
 
@@ -20,19 +20,21 @@ class Ensemble(nn.Module):
         return found.log_softmax(-1).logsumexp(0) - torch.tensor(len(found)).log()
 
 
-def drawn(model: nn.Sequential, number: int, seed: int) -> Ensemble:
+def drawn(model: nn.Module, number: int, seed: int) -> Ensemble:
     """Draw the weights of a Bayesian network `number` times, and keep the networks."""
+    if not bayesian_layers(model):
+        raise ValueError(NO_BAYESIAN_LAYERS)
     model.eval()
     with noise_from(model, seeded(seed)), torch.no_grad():
-        members = [_one_draw(model) for _ in range(number)]
-    return Ensemble(members).eval()
+        return Ensemble([_one_draw(model) for _ in range(number)]).eval()
 
 
-def _one_draw(model: nn.Sequential) -> nn.Module:
-    if not bayesian_layers(model):
-        raise ValueError("the network has no Bayesian layers, whose weights could be drawn.")
-    parts = (_fixed(part) if isinstance(part, BayesianLinear) else part for part in model)
-    return nn.Sequential(*parts)
+def _one_draw(model: nn.Module) -> nn.Module:
+    """Return the layers of a network in sequence, each Bayesian one with a draw of its weights."""
+    layers = (
+        _fixed(each) if isinstance(each, BayesianLinear) else each for each in model.children()
+    )
+    return nn.Sequential(*layers)
 
 
 def _fixed(layer: BayesianLinear) -> nn.Linear:

@@ -12,7 +12,8 @@ class Protocol:
 
     `effort` is the audit's. It and the attacks of the papers are about the first `num_images` test
     images, certificates about `num_certified`, each with so many noisy `copies`. What is proved is
-    shown at the `radius` in L2.
+    shown at the `radius` in L2. `only` names the files of the defences that are measured; all
+    unless given.
     """
 
     profile: str = "paper"
@@ -22,6 +23,7 @@ class Protocol:
     num_certified: int = 500
     copies: int = 1_000
     radius: float = 0.5
+    only: tuple[str, ...] = ()
 
     @property
     def images(self) -> Images:

@@ -33,6 +33,13 @@ MakeCell = Callable[..., Cell]  # takes row, column, value and unit
 Report = Mapping[str, Any]
 
 
+def measured(protocol: Protocol) -> Iterator[Defense]:
+    """Yield the defences that a protocol is about."""
+    for name, defense in defenses().items():
+        if not protocol.only or name in protocol.only:
+            yield defense
+
+
 def trained(protocol: Protocol, defense: Defense, seed: int) -> Piece:
     """Return the training of a defence."""
     return Piece(defense.train, (protocol.task, seed), cost=10.0)
@@ -53,13 +60,13 @@ def report(protocol: Protocol, defense: Defense, seed: int) -> Piece:
 def cell_of(protocol: Protocol, defense: Defense, number: int) -> MakeCell:
     """Return what makes a cell about a defence on so many images."""
     settings = {"task": asdict(protocol.task), "effort": protocol.effort}
-    on = {"dataset": protocol.task.dataset, "num_images": number, "settings": settings}
-    return partial(Cell, defense.title, **on)
+    on = protocol.task.dataset
+    return partial(Cell, defense.title, dataset=on, num_images=number, settings=settings)
 
 
 def side_by_side(protocol: Protocol, seed: int) -> Iterator[Part]:
     """Yield what is left of each defence, from clean images to the worst case."""
-    for defense in defenses().values():
+    for defense in measured(protocol):
         network, cell = trained(protocol, defense, seed), cell_of(protocol, defense, 0)
         arguments = protocol.images, seed
         yield report(protocol, defense, seed), partial(audit_cells, cell)
@@ -108,7 +115,7 @@ def certificate_cells(cell: MakeCell, radius: float, found: Certified | None) ->
 
 def attacks(protocol: Protocol, seed: int) -> Iterator[Part]:
     """Yield what each attack of the audits leaves."""
-    for defense in defenses().values():
+    for defense in measured(protocol):
         cells = partial(attack_cells, cell_of(protocol, defense, 0))
         yield report(protocol, defense, seed), cells
 
@@ -122,7 +129,7 @@ def attack_cells(cell: MakeCell, found: Report) -> Iterator[Cell]:
 
 def signs(protocol: Protocol, seed: int) -> Iterator[Part]:
     """Yield the warning signs that the audits raised; a seed that raised none has no value."""
-    for defense in defenses().values():
+    for defense in measured(protocol):
         cells = partial(sign_cells, cell_of(protocol, defense, 0))
         yield report(protocol, defense, seed), cells
 
@@ -136,7 +143,7 @@ def sign_cells(cell: MakeCell, found: Report) -> Iterator[Cell]:
 def cost(protocol: Protocol, seed: int) -> Iterator[Part]:
     """Yield how many times as long as the plain network's training and answers take."""
     images = protocol.task.images("test", protocol.num_images)
-    for defense in defenses().values():
+    for defense in measured(protocol):
         both = trained(protocol, defense, seed), plain(protocol, seed)
         cell = cell_of(protocol, defense, protocol.num_images)
         pieces = {"both": both, "inference": Piece(inference, (*both, images))}

@@ -24,5 +24,7 @@ def _order(name: str) -> tuple[bool, str]:
 def _defense(name: str) -> Defense:
     found = getattr(import_module(f"{__name__}.{name}"), "DEFENSE", None)
     if not isinstance(found, Defense):
-        raise ValueError(f"defenses/{name}.py has no DEFENSE = Defense(...), which says what it is.")
+        raise ValueError(
+            f"defenses/{name}.py has no DEFENSE = Defense(...), which says what it is."
+        )
     return found
