@@ -84,6 +84,18 @@ def text_table(texts: Mapping[tuple[str, str], str], title: str) -> Table:
     return Table(title, _grid(title, boxes), "\n".join([title, *lines]))
 
 
+def prose_table(texts: Mapping[tuple[str, str], str], title: str) -> Table:
+    """Show words, which may take several lines, in the cell of each (row, column)."""
+    columns = list(dict.fromkeys(column for _, column in texts))
+    lines = [_line([_head(name, "col") for name in ("", *columns)])]
+    for row in dict.fromkeys(row for row, _ in texts):
+        named = {column: texts[row, column] for column in columns if (row, column) in texts}
+        cells = (f'<td data-name="{escape(c)}">{escape(text)}</td>' for c, text in named.items())
+        lines.append(_line([_head(row, "row"), *cells]))
+    told = (f"{row}, {column}: {text}" for (row, column), text in texts.items())
+    return Table(title, _table("rnb-claims", title, lines), "\n".join([title, *told]))
+
+
 def verdict_table(verdicts: Sequence[Verdict], page: str = "") -> Table:
     """Show claim, published figure, verdict, reason and rule, a line for each claim.
 

@@ -1,6 +1,7 @@
 """What the chapter shows of the comparison's rows: a figure, a sentence, tables."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from robustnb import plots
@@ -12,12 +13,13 @@ from robustnb.papers.comparison.tables import ATTACKS, COST, SIDE_BY_SIDE, SIGNS
 from robustnb.results import Row
 from robustnb.sortable import sortable_table
 from robustnb.stored import Stored
-from robustnb.tables import Table, folded, text_table
-from robustnb.verdicts import NotMeasured, Quantity
+from robustnb.tables import Table, folded, prose_table, text_table
+from robustnb.verdicts import NotMeasured, Quantity, Verdict
 
 AS_PRINTED, WORST = "as its paper attacks", "worst case"
 ENDS = tuple(f"{WORST}, {end}" for end in ("from", "to"))
 HALF = 50.0  # percent
+ATTACKERS = ("random noise", "transfer", AS_PRINTED, "along the gradient", WORST)
 
 
 def left(stored: Stored) -> Drawing:
@@ -37,6 +39,20 @@ def left(stored: Stored) -> Drawing:
         rows,
         ("as its own paper attacks", "in the worst case"),
     )
+
+
+def under(stored: Stored, attacker: str) -> Drawing:
+    """Draw what each defence keeps of its clean accuracy under one of `ATTACKERS`."""
+    clean, found = (stored.down(SIDE_BY_SIDE, column) for column in ("clean", attacker))
+    rows = {
+        name: (
+            clean[name].mean,
+            (quantity.mean, *stored.interval(SIDE_BY_SIDE, name, attacker)),
+        )
+        for name, quantity in found.items()
+    }
+    title = f"Right answers without an attack and with: {attacker}"
+    return plots.dumbbells(title, rows, ("no attack", attacker))
 
 
 def message(stored: Stored) -> str:
@@ -72,6 +88,13 @@ def _text(row: Row) -> str:
     return f"{row['value']:.1f}{spread}{'×' if row['unit'] == TIMES else ''}"
 
 
+def counted(paper: str, verdicts: Sequence[Verdict]) -> str:
+    """Say how many claims a paper has, and how many of them came out in which way."""
+    numbers = Counter(verdict.answer for verdict in verdicts)
+    told = ", ".join(f"{number} {answer}" for answer, number in numbers.items())
+    return f"{paper.replace('-', ' ')}, {len(verdicts)} claims: {told}"
+
+
 def about(known: Mapping[str, Defense] | None = None) -> Table:
     """Show what each defence does, how its paper attacked it, and how it is trained."""
     cells = {}
@@ -80,7 +103,7 @@ def about(known: Mapping[str, Defense] | None = None) -> Table:
         cells[defense.title, "its paper"] = defense.source
         cells[defense.title, "the paper's attack"] = defense.attacked
         cells[defense.title, "what differs in training"] = defense.differs or "nothing"
-    return text_table(cells, "The defences")
+    return prose_table(cells, "What the defences are")
 
 
 def audits(stored: Stored) -> Table:
