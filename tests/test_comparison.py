@@ -20,7 +20,7 @@ from robustnb.papers.comparison.tables import TABLES, measure, measured
 from robustnb.papers.comparison.task import Task, Trained
 from robustnb.randomness import noise_from, seeded
 
-TINY = Task("mnist-5k", epochs=1, batch_size=500)
+TINY = Task("mnist-5k", epochs=1, batch_size=100, lr=5e-3, eps=0.05)
 NAMES = tuple(defenses())
 
 
@@ -35,7 +35,7 @@ def test_a_defense_is_trained_to_answer_with_logits(name: str) -> None:
     logits = predict(found.model, images)
     assert logits.shape == (200, 10)
     assert logits.isfinite().all()
-    assert (logits.argmax(1) == labels).float().mean() > 0.2  # and learns, in eight steps
+    assert (logits.argmax(1) == labels).float().mean() > 0.3  # and learns a little, in 40 steps
     assert len(found.history) == 1
     assert found.seconds > 0
 
