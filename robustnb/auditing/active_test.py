@@ -81,7 +81,10 @@ def share_found(attack: APGD, network: Network, images: Tensor, seed: int) -> fl
         return None
     changed, normal = Changed(features, readout), torch.zeros(len(images), dtype=torch.int64)
     normal = normal.to(images.device)
-    found = attack(changed, images, normal, generator)
+    try:
+        found = attack(changed, images, normal, generator)
+    except ValueError:  # it has no gradient, or one that is NaN
+        return 0.0
     with evaluating(changed), noise_from(changed, seeded(seed + 1, images.device)):
         reached = averaged_margin(changed, found, normal, attack.eot_samples)
     return (reached > 0)[usable].float().mean().item()

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from robustnb.attacks.black_box import Transfer
 from robustnb.attacks.common import NORMS, Attack, Norm, check_eps
+from robustnb.attacks.gradient import in_ball, project
 from robustnb.auditing import probes, signs
 from robustnb.auditing.efforts import (
     EFFORTS,
@@ -22,6 +22,8 @@ from robustnb.auditing.efforts import (
     apgd,
     black_box,
     from_sources,
+    smoothed,
+    through_stand_in,
     white_box,
 )
 from robustnb.auditing.network import Network, Output, asked
@@ -44,6 +46,7 @@ from robustnb.models import evaluating
 Images = Tensor | Iterable[tuple[Tensor, Tensor]]
 # What the report says in its own words.
 TOLD = ("The gradient is exactly 0", "The network's outputs for", "The network answers")
+FEW = 16  # images by which a stand-in is compared
 AIMS = 2  # classes that a trial's attack aims at
 
 
@@ -147,16 +150,16 @@ class _Work:
         yield "outputs and gradients", self._look
         own = white_box(chosen, eps, norm, self.classes) if self._has_gradient() else {}
         others = black_box(chosen, eps, norm) | from_sources(chosen, eps, norm, sources)
-        through: dict[str, Attack] = {}
-        if stand_in is not None:
-            smooth = replace(apgd(chosen, eps, norm), early_stop=False)
-            through = {"gradients of the stand-in": Transfer(stand_in, smooth)}
+        through = through_stand_in(chosen, eps, norm, self.classes, stand_in)
+        if stand_in is None:
+            through = {name: each for name, each in through.items() if self._differs(each.means)}
         for name, attack in (own | others | through).items():
             yield name, partial(self._attack, name, attack)
         yield "comparison of attacks", lambda: self._compare(list(own), list(others), list(through))
         if own:
             for name, trial in trials(self._bench()).items():
-                yield name, partial(self._try, trial)
+                yield name, partial(self._try, name, trial)
+        yield "end", self._sum_up
 
     def run(self, stages: Iterator[Stage], progress: bool) -> None:
         """Do one thing after another; an interruption keeps what is done."""
@@ -175,12 +178,35 @@ class _Work:
     def _look(self) -> None:
         images, labels = self.images[self.probes], self.labels[self.probes]
         self.signs.extend(probes.of_outputs(self.network, images))
-        self.signs.extend(
-            probes.of_gradients(self.network, images, labels, self.plan_of.eot_samples)
-        )
+        noisy = self._moved_by_chance(images)
+        draws = self.plan_of.eot_samples
+        self.signs.extend(probes.of_gradients(self.network, images, noisy, labels, draws))
 
     def _has_gradient(self) -> bool:
         return not any(sign.raised and sign.rule is signs.MISSING for sign in self.signs)
+
+    def _differs(self, means: bool) -> bool:
+        """Tell whether a smooth stand-in that can be made has other gradients than the network."""
+        if not self._has_gradient():
+            return True
+        few, labels = self.images[self.probes[:FEW]], self.labels[self.probes[:FEW]]
+        smooth = smoothed(self.network, means)
+        for images in (few, self._moved_by_chance(few)):
+            one_pass = images, labels, margin, 1, 0
+            try:
+                other = probes.mean_gradient(smooth, *one_pass)
+            except ValueError:  # no stand-in can be made
+                return False
+            own = probes.mean_gradient(self.network, *one_pass)
+            if not torch.allclose(own, other, rtol=1e-3, atol=1e-3 * own.abs().max().item()):
+                return True
+        return False
+
+    def _moved_by_chance(self, images: Tensor) -> Tensor:
+        """Return images at random places of the ball."""
+        generator = attacker_draws(self.seed)
+        offset = in_ball(images, self.eps, self.norm, generator)
+        return project(images + offset, images, self.eps, self.norm)
 
     def _attack(self, name: str, attack: Attack) -> None:
         begun, passes = time.perf_counter(), self.network.passes
@@ -202,8 +228,6 @@ class _Work:
         mine, black, smooth = (
             [found[name] for name in names if name in found] for names in (own, others, through)
         )
-        number = len(own) + len(others) + len(through)
-        self.signs.append(signs.FAILED.on(len(self.failures) / number))
         if mine:
             white = worst_of(mine)[0]
             many = [each for each in mine if each.name != "one step"]
@@ -217,6 +241,14 @@ class _Work:
             self._blank(white)
         if found:
             self._rounded()
+
+    def _sum_up(self) -> None:
+        tried = len(self.outcomes) + len(self.failures)
+        self.signs.append(signs.FAILED.on(len(self.failures) / tried))
+        if self.random and self.outcomes:
+            worst, _ = worst_of(list(self.outcomes.values()))
+            undecided = worst.any(0) & ~worst.all(0)
+            self.signs.append(signs.LUCK.on(undecided.float().mean().item()))
 
     def _blank(self, white: Tensor) -> None:
         withstood = (white.float().mean(0) > 0.5).nonzero().squeeze(1)[: self.plan_of.probes]
@@ -242,8 +274,11 @@ class _Work:
             more, _ = drop(again, right[:, fools])
             self.signs.append(signs.EIGHT_BITS.on(max(0.0, more)))
 
-    def _try(self, trial: Callable[[], Iterator[Sign]]) -> None:
-        self.signs.extend(trial())
+    def _try(self, name: str, trial: Callable[[], Iterator[Sign]]) -> None:
+        try:
+            self.signs.extend(trial())
+        except ValueError as error:
+            self.failures[name] = str(error)
 
     def _bench(self) -> Bench:
         aims = min(AIMS, self.classes - 1)

@@ -11,6 +11,7 @@ from robustnb.attacks.black_box import RandomNoise, Square, Transfer
 from robustnb.attacks.carlini_wagner import CarliniWagner
 from robustnb.attacks.common import Attack, Norm
 from robustnb.attacks.gradient import FGSM, PGD, project
+from robustnb.attacks.stand_in import BPDA, BackwardThrough, Smooth
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,29 @@ def from_sources(
         f"transfer from network {number}": Transfer(source, attack)
         for number, source in enumerate(sources, 1)
     }
+
+
+def through_stand_in(
+    effort: Effort, eps: float, norm: Norm, classes: int, stand_in: nn.Module | None
+) -> dict[str, BPDA]:
+    """Name the attacks by the gradients of a stand-in: a given one, or one that is made.
+
+    A network with noise gets two that are made, with the noise off and with the noise as it is.
+    """
+    attack = replace(apgd(effort, eps, norm), targets=min(effort.targets, classes - 1))
+    if stand_in is not None:
+        return {"gradients of the stand-in": BPDA(attack, stand_in)}
+    if effort.draws == 1:
+        return {"smooth stand-in": BPDA(attack)}
+    return {
+        "smooth stand-in, noise off": BPDA(attack),
+        "smooth stand-in, with noise": BPDA(attack, means=False),
+    }
+
+
+def smoothed(network: nn.Module, means: bool) -> nn.Module:
+    """Return a network that answers as `network` does, with the gradients of a stand-in."""
+    return BackwardThrough(network, Smooth(network, means))
 
 
 def one_step(eps: float, norm: Norm, eot_samples: int) -> Attack:

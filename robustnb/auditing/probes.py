@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustnb.attacks.gradient import cross_entropies
@@ -37,10 +37,16 @@ def of_outputs(network: Network, images: Tensor) -> Iterator[Sign]:
         yield signs.BATCH.on(_share(differ(asked(network, images, 0)[: len(few)], alone)))
 
 
-def of_gradients(network: Network, images: Tensor, labels: Tensor, draws: int) -> Iterator[Sign]:
-    """Look at the gradients of margin and cross-entropy, which are means over `draws` passes."""
+def of_gradients(
+    network: Network, images: Tensor, noisy: Tensor, labels: Tensor, draws: int
+) -> Iterator[Sign]:
+    """Look at the gradients of margin and cross-entropy, which are means over `draws` passes.
+
+    `noisy` are the same images at random places of the ball, where a network may be another.
+    """
     try:
         of_margin = mean_gradient(network, images, labels, margin, draws, 0)
+        nearby = mean_gradient(network, noisy, labels, margin, draws, 0)
         of_entropy = mean_gradient(network, images, labels, cross_entropies, draws, 0)
     except NotFinite:
         yield signs.NOT_FINITE.on(_not_finite(network, images, labels))
@@ -50,7 +56,7 @@ def of_gradients(network: Network, images: Tensor, labels: Tensor, draws: int) -
         return
     infinite = ~of_margin.flatten(1).isfinite().all(1)
     yield signs.NOT_FINITE.on(_share(infinite))
-    yield signs.ZERO.on(_share(blank(of_margin)))
+    yield signs.ZERO.on(max(_share(blank(of_margin)), _share(blank(nearby))))
     yield signs.UNDERFLOW.on(_share(blank(of_entropy) & ~blank(of_margin)))
     if draws > 1:
         other = mean_gradient(network, images, labels, margin, draws, 1)
@@ -59,7 +65,7 @@ def of_gradients(network: Network, images: Tensor, labels: Tensor, draws: int) -
 
 
 def mean_gradient(
-    network: Network,
+    network: nn.Module,
     images: Tensor,
     labels: Tensor,
     score: Callable[[Tensor, Tensor], Tensor],

@@ -51,6 +51,11 @@ class Report:
         return self.worst_right.float().mean().item()
 
     @property
+    def every_draw(self) -> float:
+        """Return the share of images that are right in every draw: the attacker may try again."""
+        return self.worst_right.all(0).float().mean().item()
+
+    @property
     def interval(self) -> tuple[float, float]:
         """Return the 95% interval of the worst case, over images, and over draws if there are."""
         return interval(self.worst_right)
@@ -100,6 +105,7 @@ class Report:
             "failures": dict(self.failures),
             "worst_case": self.worst_case,
             "interval": [low, high],
+            "every_draw": self.every_draw,
             "signs": [sign.as_dict() for sign in self.raised],
             "quiet_signs": [sign.as_dict() for sign in self.signs if not sign.raised],
             "believable": self.believable,
@@ -135,6 +141,8 @@ class Report:
         cells["worst case", "accuracy (%)"] = _ranged(self.worst_right)
         cells["worst case", "seconds"] = f"{self.seconds:.1f}"
         cells["worst case", "passes an image"] = f"{self.passes / images:,.0f}"
+        if len(self.worst_right) > 1:
+            cells["right in every draw", "accuracy (%)"] = f"{100 * self.every_draw:.1f}"
         return text_table(
             cells, f"Accuracy under each attack, with its 95% interval ({self.about})"
         )
@@ -160,7 +168,10 @@ class Report:
         """Return name and accuracy of each line of the table."""
         lines = [("no attack", _ranged(self.clean_right))]
         lines += [(each.name, _ranged(each.right)) for each in self.attacks]
-        return [*lines, ("worst case", _ranged(self.worst_right))]
+        lines.append(("worst case", _ranged(self.worst_right)))
+        if len(self.worst_right) > 1:
+            lines.append(("right in every draw", f"{100 * self.every_draw:.1f}"))
+        return lines
 
     def _repr_html_(self) -> str:
         told = "".join(f"<p>{escape(line)}</p>" for line in self._told() if line)

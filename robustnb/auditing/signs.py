@@ -1,11 +1,10 @@
 """The warning signs of an audit: what is measured, the threshold, its source, and what to do."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 ATHALYE = "Athalye, Carlini & Wagner 2018"
 CARLINI = "Carlini et al. 2019"
-TRAMER = "Tramer et al. 2020"
 PINTOR = "Pintor et al. 2022"
 CROCE = "Croce & Hein 2020"
 ZIMMERMANN = "Zimmermann et al. 2022"
@@ -27,7 +26,7 @@ class Rule:
     source: str
     alarming: bool = True
     below: bool = False
-    share: bool = True
+    unit: Literal["%", " points", ""] = "%"
 
     def on(self, value: float, error: float = 0.0) -> "Sign":
         """Return the sign that a value is, whose standard error is `error`.
@@ -67,7 +66,9 @@ class Sign:
         return f"{'below' if self.rule.below else 'above'} {self._text(self.threshold)}"
 
     def _text(self, number: float) -> str:
-        return f"{100 * number:.1f}%" if self.rule.share else f"{number:.2g}"
+        if not self.rule.unit:
+            return f"{number:.2g}"
+        return f"{100 * number:.1f}{self.rule.unit}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return name, value, threshold and the rest as plain data."""
@@ -90,7 +91,7 @@ HIDDEN = Rule(
     0.0,
     "With all known generators set, {value} of the images still get other logits.",
     "Let the network draw from torch's global generator, or keep its own as an attribute.",
-    f"{CARLINI}, section 4",
+    f"{PINTOR}, indicator of unstable predictions",
     alarming=False,
 )
 PROBABILITIES = Rule(
@@ -98,7 +99,7 @@ PROBABILITIES = Rule(
     0.99,
     "For {value} of the images the outputs are from 0 to 1 and sum to 1.",
     "Return logits: a softmax of a softmax has small gradients, and they vanish near 0 and 1.",
-    f"{CARLINI}, section 5{OURS}",
+    f"{CARLINI}{OURS}",
     alarming=False,
 )
 BATCH = Rule(
@@ -107,7 +108,7 @@ BATCH = Rule(
     "{value} of the images get other logits alone than in a batch: a layer uses the batch's "
     "statistics, or is in training mode.",
     "Call model.eval(), and let batch normalisation keep running statistics.",
-    f"{CARLINI}, section 4{OURS}",
+    f"{CARLINI}{OURS}",
 )
 MISSING = Rule(
     "no gradient",
@@ -126,7 +127,7 @@ NOT_FINITE = Rule(
 ZERO = Rule(
     "zero gradients",
     0.01,
-    "The gradient of the margin is exactly 0 for {value} of the images.",
+    "The gradient of the margin is exactly 0 for {value} of the images, or of images near them.",
     "Look for rounding, steps and saturated units, and attack through a smooth stand_in=.",
     f"{PINTOR}, indicator of unavailable gradients{OURS}",
 )
@@ -154,6 +155,7 @@ SCALE = Rule(
     "Attack the margin or DLR, which no scale changes, as this audit does.",
     f"{CROCE}, section 4{OURS}",
     alarming=False,
+    unit=" points",
 )
 DISAGREE = Rule(
     "gradients of draws disagree",
@@ -162,7 +164,7 @@ DISAGREE = Rule(
     'Average over more draws (effort="thorough"), or attack a stand-in without the noise.',
     f"{ATHALYE}, section 4.2{OURS}",
     below=True,
-    share=False,
+    unit="",
 )
 SINGLE = Rule(
     "one draw misleads the attack",
@@ -171,6 +173,15 @@ SINGLE = Rule(
     "Believe no number of an attack that takes one draw a step (EOT 1).",
     f"{ATHALYE}, section 4.2{OURS}",
     alarming=False,
+    unit=" points",
+)
+LUCK = Rule(
+    "luck decides",
+    0.05,
+    "Under attack the answer to {value} of the images is right in some draws and wrong in others.",
+    "Say what an attacker gets who may try again: the report has the share right in every draw.",
+    f"{CARLINI}{OURS}",
+    alarming=False,
 )
 ONE_STEP = Rule(
     "one step beats many",
@@ -178,6 +189,7 @@ ONE_STEP = Rule(
     "One step leaves {value} less than many steps.",
     "Look for masked gradients, or for steps that are too small.",
     f"{ATHALYE}, section 3.1{OURS}",
+    unit=" points",
 )
 NO_GRADIENT_BEATS = Rule(
     "black box beats white box",
@@ -185,6 +197,7 @@ NO_GRADIENT_BEATS = Rule(
     "Attacks without gradients leave {value} less than those along the gradient.",
     "The gradients are masked: attack through a smooth stand_in=, or from sources=.",
     f"{ATHALYE}, section 3.1{OURS}",
+    unit=" points",
 )
 STAND_IN = Rule(
     "a stand-in beats the network's own gradients",
@@ -192,34 +205,39 @@ STAND_IN = Rule(
     "Gradients of a smooth stand-in leave {value} less than the network's own.",
     "The network's own gradients are masked: count the stand-in's attacks.",
     f"{ATHALYE}, section 4.1{OURS}",
+    unit=" points",
 )
 LARGER = Rule(
     "a larger eps helps the defender",
     0.01,
     "With a larger eps the same attack leaves {value} more.",
     "Look for masked gradients, or for an attack that does not converge.",
-    f"{CARLINI}, section 5{OURS}",
+    f"{CARLINI}{OURS}",
+    unit=" points",
 )
 UNBOUNDED = Rule(
     "an unbounded attack fails",
     0.0,
     "Beyond what guessing gives, {value} withstand an attack that may change every pixel at will.",
     "The attack does not work on this network: no accuracy under it means anything.",
-    f"{ATHALYE}, section 3.1",
+    f"{ATHALYE}, section 3.1; {PINTOR}, indicator of unconstrained attack failure",
+    unit=" points",
 )
 STEPS = Rule(
     "steps have not converged",
     0.01,
     "The last doubling of the steps took {value} more.",
     "Try more steps (a higher effort): the accuracy would fall further.",
-    f"{CARLINI}, section 5.2{OURS}",
+    f"{PINTOR}, indicator of incomplete optimization{OURS}",
+    unit=" points",
 )
 RESTARTS = Rule(
     "restarts have not converged",
     0.01,
     "A second start took {value} more.",
     'Try more restarts (effort="thorough"): the accuracy would fall further.',
-    f"{CARLINI}, section 5.2{OURS}",
+    f"{CARLINI}{OURS}",
+    unit=" points",
 )
 LAST = Rule(
     "the last iterate is not the best",
@@ -234,7 +252,7 @@ EIGHT_BITS = Rule(
     0.05,
     "Of the images that fool, {value} no longer do as pictures of 8 bits.",
     "Say that the attack needs more than 8 bits, or round inside the attack.",
-    f"{CARLINI}, section 4{OURS}",
+    f"{CARLINI}{OURS}",
     alarming=False,
 )
 ACTIVE = Rule(
@@ -242,13 +260,13 @@ ACTIVE = Rule(
     0.95,
     "In copies of the network where a fooling image exists for certain, the attack finds {value}.",
     "The attack is too weak for this network: no accuracy under it means anything.",
-    f"{ZIMMERMANN}; the threshold is this book's",
+    f"{ZIMMERMANN}{OURS}",
     below=True,
 )
 FAILED = Rule(
     "an attack broke off",
     0.0,
-    "{value} of the attacks broke off with an error; the report says with which.",
+    "{value} of the attacks and trials broke off with an error; the report says with which.",
     "Mend what the error names, and audit again.",
     "this book",
 )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from robustnb import plots
-from robustnb.auditing.signs import RULES, Rule
+from robustnb.auditing.signs import RULES, Rule, Sign
 from robustnb.drawing import Drawing
 from robustnb.papers.comparison.defense import Defense
 from robustnb.papers.comparison.defenses import defenses
@@ -146,9 +146,7 @@ def _verdict(raised: list[Rule]) -> str:
 
 
 def _sign(rule: Rule, found: Quantity, seeds: int) -> str:
-    said = rule.means.format(
-        value=f"{100 * found.mean:.1f}%" if rule.share else f"{found.mean:.2g}"
-    )
+    said = Sign(rule, found.mean, rule.threshold, raised=True).sentence
     kind = "Warning" if rule.alarming else "Remark"
     raised = f"raised with {len(found.by_seed)} of {seeds} seeds"
     return f"{kind}: {rule.name} ({raised}). {said} {rule.advice} ({rule.source}.)"
