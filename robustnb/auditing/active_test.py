@@ -130,14 +130,17 @@ def _mean_of(features: Features, images: Tensor, times: int) -> Tensor:
 
 
 def _last_linear(network: Network, images: Tensor) -> nn.Linear | None:
-    """Return the linear layer that is asked last, if it is asked once for images (N, features)."""
+    """Return the linear layer that is asked last, if it is asked once for images (N, features).
+
+    A network that asks it for several copies of each image has features of copies, not of images.
+    """
     asked: list[nn.Linear] = []
-    shapes: list[int] = []
+    shapes: list[torch.Size] = []
 
     def seen(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(layer, nn.Linear)
         asked.append(layer)
-        shapes.append(inputs[0].dim())
+        shapes.append(inputs[0].shape)
 
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     handles = [layer.register_forward_pre_hook(seen) for layer in layers]
@@ -147,5 +150,5 @@ def _last_linear(network: Network, images: Tensor) -> nn.Linear | None:
     finally:
         for handle in handles:
             handle.remove()
-    alone = asked and asked.count(asked[-1]) == 1 and shapes[-1] == 2
+    alone = asked and asked.count(asked[-1]) == 1 and shapes[-1][:-1] == images.shape[:1]
     return asked[-1] if alone else None
