@@ -116,8 +116,8 @@ def test_each_noisy_copy_has_noise_of_its_own() -> None:
             return predict(smoothed, images.expand(500, -1, -1, -1)).softmax(1)[:, 0]
 
     one, many = answer(1), answer(16)
-    assert many.mean() == pytest.approx(one.mean(), abs=0.01)
-    assert many.std() == pytest.approx(one.std() / 4, rel=0.2)  # as of 16 independent ones
+    assert many.mean().item() == pytest.approx(one.mean().item(), abs=0.01)
+    assert many.std().item() == pytest.approx(one.std().item() / 4, rel=0.2)  # as of 16 independent ones
 
 
 # --- measuring
