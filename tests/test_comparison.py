@@ -117,7 +117,9 @@ def test_each_noisy_copy_has_noise_of_its_own() -> None:
 
     one, many = answer(1), answer(16)
     assert many.mean().item() == pytest.approx(one.mean().item(), abs=0.01)
-    assert many.std().item() == pytest.approx(one.std().item() / 4, rel=0.2)  # as of 16 independent ones
+    assert many.std().item() == pytest.approx(
+        one.std().item() / 4, rel=0.2
+    )  # as of 16 independent ones
 
 
 # --- measuring

@@ -9,7 +9,7 @@ from robustnb.auditing.signs import RULES, Rule, Sign
 from robustnb.drawing import Drawing
 from robustnb.papers.comparison.defense import Defense
 from robustnb.papers.comparison.defenses import defenses
-from robustnb.papers.comparison.tables import ATTACKS, COST, SIDE_BY_SIDE, SIGNS, TIMES
+from robustnb.papers.comparison.tables import ATTACKS, COST, SIDE_BY_SIDE, SIGNS, STAND_IN, TIMES
 from robustnb.results import Row
 from robustnb.sortable import sortable_table
 from robustnb.stored import Stored
@@ -18,6 +18,10 @@ from robustnb.verdicts import NotMeasured, Quantity, Verdict
 
 AS_PRINTED, WORST = "as its paper attacks", "worst case"
 ENDS = tuple(f"{WORST}, {end}" for end in ("from", "to"))
+COLUMNS = (
+    *("clean", "corruptions", "random noise", "transfer", AS_PRINTED),
+    *("along the gradient", STAND_IN, WORST, "training", "an answer"),
+)
 HALF = 50.0  # percent
 ATTACKERS = ("random noise", "transfer", AS_PRINTED, "along the gradient", WORST)
 
@@ -79,8 +83,14 @@ def side_by_side(stored: Stored) -> Table:
     for name, worst in stored.down(SIDE_BY_SIDE, WORST).items():
         low, high = (stored.value(SIDE_BY_SIDE, name, end) for end in ENDS)
         cells[name, WORST] = f"{worst.mean:.1f} ({low:.1f} to {high:.1f})", worst.mean
+    ordered = dict(sorted(cells.items(), key=lambda cell: _place(cell[0][1])))
     title = f"Right answers (%), and cost as a multiple of no defence; {stored.where(SIDE_BY_SIDE)}"
-    return sortable_table(cells, title, "defence")
+    return sortable_table(ordered, title, "defence")
+
+
+def _place(column: str) -> int:
+    """Return where a column stands; those of the protocol's own names come last."""
+    return COLUMNS.index(column) if column in COLUMNS else len(COLUMNS)
 
 
 def _text(row: Row) -> str:
