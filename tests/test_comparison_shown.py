@@ -81,7 +81,7 @@ def test_a_figure_without_a_first_value_anywhere_is_drawn() -> None:
 def test_the_message_counts_what_keeps_half() -> None:
     assert figures.message(stored()) == (
         "As its own paper attacks, 2 of 2 networks read half of the images or more; in the worst "
-        "case 1 of 3 do: b."
+        "case 1 of 3 do: b. Of these, 0 of 1 learn from attacked images."
     )
 
 

@@ -12,9 +12,10 @@ class Defense:
     """Say what a defence does, and how its own paper attacked it.
 
     `sentence` says in plain words what it does, and `differs` in which way it is trained otherwise
-    than the rest. `attack` gives the attack of the paper within the task's radius, and `attacked`
-    says in words what it is; a paper that attacks nothing has None. Where the attack was made on
-    another network, it is `transferred`. `train` is a function of a module, and gets a seed.
+    than the rest; one that is trained on attacked images is `adversarial`. `attack` gives the
+    attack of the paper within the task's radius, and `attacked` says in words what it is; a paper
+    that attacks nothing has None. Where the attack was made on another network, it is
+    `transferred`. `train` is a function of a module, and gets a seed.
     """
 
     title: str
@@ -24,4 +25,5 @@ class Defense:
     attacked: str
     train: Callable[[Task, int], Trained]
     transferred: bool = False
+    adversarial: bool = False
     differs: str = ""

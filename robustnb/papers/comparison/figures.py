@@ -60,15 +60,18 @@ def under(stored: Stored, attacker: str) -> Drawing:
 
 
 def message(stored: Stored) -> str:
-    """Say in a sentence what is left of the defences."""
+    """Say in two sentences what is left of the defences."""
     first = stored.down(SIDE_BY_SIDE, AS_PRINTED)
     worst = stored.down(SIDE_BY_SIDE, WORST)
     before = [name for name, found in first.items() if found.mean >= HALF]
     after = [name for name, found in worst.items() if found.mean >= HALF]
     named = f": {', '.join(after)}" if after else ""
+    known = {each.title: each for each in defenses().values()}
+    trained = sum(known[name].adversarial for name in after if name in known)
+    learned = f" Of these, {trained} of {len(after)} learn from attacked images." if after else ""
     return (
         f"As its own paper attacks, {len(before)} of {len(first)} networks read half of the images "
-        f"or more; in the worst case {len(after)} of {len(worst)} do{named}."
+        f"or more; in the worst case {len(after)} of {len(worst)} do{named}.{learned}"
     )
 
 

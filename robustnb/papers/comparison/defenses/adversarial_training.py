@@ -21,5 +21,6 @@ DEFENSE = Defense(
     attack=lambda task: PGD(task.eps, task.eps / 30, steps=40),
     attacked="PGD of 40 steps",
     train=train,
+    adversarial=True,
     differs="All that it learns from is attacked by PGD, so that it knows the radius.",
 )

@@ -31,5 +31,6 @@ DEFENSE = Defense(
     attack=pgd,
     attacked="PGD of 7 steps, one draw a step",
     train=train,
+    adversarial=True,
     differs="Half of what it learns from is attacked by PGD, so that it knows the radius.",
 )

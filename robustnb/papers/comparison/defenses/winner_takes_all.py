@@ -31,5 +31,6 @@ DEFENSE = Defense(
     attack=lambda task: PGD(task.eps, task.eps / 30, steps=3, random_start=False),
     attacked="PGD of 3 short steps, one draw a step",
     train=train,
+    adversarial=True,
     differs="All that it learns from is attacked by PGD, so that it knows the radius.",
 )
