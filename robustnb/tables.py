@@ -84,10 +84,13 @@ def text_table(texts: Mapping[tuple[str, str], str], title: str) -> Table:
     return Table(title, _grid(title, boxes), "\n".join([title, *lines]))
 
 
-def prose_table(texts: Mapping[tuple[str, str], str], title: str) -> Table:
-    """Show words, which may take several lines, in the cell of each (row, column)."""
+def prose_table(texts: Mapping[tuple[str, str], str], title: str, first: str) -> Table:
+    """Show words, which may take several lines, in the cell of each (row, column).
+
+    `first` is the head of the column of the rows' names.
+    """
     columns = list(dict.fromkeys(column for _, column in texts))
-    lines = [_line([_head(name, "col") for name in ("", *columns)])]
+    lines = [_line([_head(name, "col") for name in (first, *columns)])]
     for row in dict.fromkeys(row for row, _ in texts):
         named = {column: texts[row, column] for column in columns if (row, column) in texts}
         cells = (f'<td data-name="{escape(c)}">{escape(text)}</td>' for c, text in named.items())

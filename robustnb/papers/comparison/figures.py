@@ -19,8 +19,8 @@ from robustnb.verdicts import NotMeasured, Quantity, Verdict
 AS_PRINTED, WORST = "as its paper attacks", "worst case"
 ENDS = tuple(f"{WORST}, {end}" for end in ("from", "to"))
 COLUMNS = (
-    *("clean", "corruptions", "random noise", "transfer", AS_PRINTED),
-    *("along the gradient", STAND_IN, WORST, "training", "an answer"),
+    *("clean", AS_PRINTED, WORST, "corruptions", "random noise", "transfer"),
+    *("along the gradient", STAND_IN, "training", "an answer"),
 )
 HALF = 50.0  # percent
 ATTACKERS = ("random noise", "transfer", AS_PRINTED, "along the gradient", WORST)
@@ -116,7 +116,7 @@ def about(known: Mapping[str, Defense] | None = None) -> Table:
         cells[defense.title, "its paper"] = defense.source
         cells[defense.title, "the paper's attack"] = defense.attacked
         cells[defense.title, "what differs in training"] = defense.differs or "nothing"
-    return prose_table(cells, "What the defences are")
+    return prose_table(cells, "What the defences are", "defence")
 
 
 def audits(stored: Stored) -> Table:
