@@ -85,6 +85,15 @@ def test_the_message_counts_what_keeps_half() -> None:
     )
 
 
+def test_it_is_said_on_what_it_was_measured() -> None:
+    told = figures.conditions(Stored("comparison"))
+    worst = next(
+        r for r in Stored("comparison").rows("side by side") if r["column"] == "worst case"
+    )
+    assert f"profile {worst['profile']}, {worst['dataset']}, {len(worst['seeds'])} seed" in told
+    assert f"{worst['num_images']:,} test images, ε = 0.1" in told
+
+
 def test_each_attacker_has_a_figure() -> None:
     alt = figures.under(stored(), "random noise").alt
     assert alt.startswith("Right answers without an attack and with: random noise: a 90%, then 88%")

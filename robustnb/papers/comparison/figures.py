@@ -75,6 +75,16 @@ def message(stored: Stored) -> str:
     )
 
 
+def conditions(stored: Stored) -> str:
+    """Say on what, within which radius and how hard all of it was measured."""
+    row = stored.row(SIDE_BY_SIDE, stored.rows(SIDE_BY_SIDE)[0]["row"], WORST)
+    eps, effort = row["settings"]["task"]["eps"], row["settings"]["effort"]
+    return (
+        f"Measured at {stored.where(SIDE_BY_SIDE)}: {row['num_images']:,} test images, "
+        f"ε = {eps:g}, audits of effort *{effort}*."
+    )
+
+
 def side_by_side(stored: Stored) -> Table:
     """Show all columns of each defence, to be sorted by any of them."""
     rows = stored.rows(SIDE_BY_SIDE, COST)
