@@ -33,9 +33,13 @@ if TYPE_CHECKING:
 
 
 def reproducible(folder: Path = BOOK) -> list[str]:
-    """Return the keys of the papers that can be measured, in the order of the book."""
-    there = {module.name for module in iter_modules(robustnb.papers.__path__)}
-    return [paper for paper in papers(folder) if _package(paper) in there]
+    """Return the keys of the papers that can be measured, in the order of the book.
+
+    Studies of our own, which are folders like those of papers and print nothing, come last.
+    """
+    there = [m.name.replace("_", "-") for m in iter_modules(robustnb.papers.__path__) if m.ispkg]
+    printed = [paper for paper in papers(folder) if paper in there]
+    return [*printed, *sorted(set(there) - set(printed))]
 
 
 def reproduce(

@@ -28,6 +28,8 @@ text-align:left;vertical-align:top;white-space:normal}}
 .rnb-cells :is(td,small){{white-space:nowrap}}
 .rnb-cells tr>:first-child{{position:sticky;left:0;z-index:1;min-width:8em;text-align:left;
 background:{_PAGE}}}
+.rnb-table details{{margin:.4em 0}}
+.rnb-table summary{{cursor:pointer;padding:.35em 0;font-weight:bold}}
 .rnb-chip{{border:1px solid;border-radius:1em;padding:.1em .6em;white-space:nowrap}}
 @media(max-width:600px){{
 .rnb-claims thead{{display:none}}
@@ -83,13 +85,31 @@ def text_table(texts: Mapping[tuple[str, str], str], title: str) -> Table:
     return Table(title, _grid(title, boxes), "\n".join([title, *lines]))
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> Table:
-    """Show claim, published figure, verdict, reason and rule, a line for each claim."""
+def prose_table(texts: Mapping[tuple[str, str], str], title: str, first: str) -> Table:
+    """Show words, which may take several lines, in the cell of each (row, column).
+
+    `first` is the head of the column of the rows' names.
+    """
+    columns = list(dict.fromkeys(column for _, column in texts))
+    lines = [_line([_head(name, "col") for name in (first, *columns)])]
+    for row in dict.fromkeys(row for row, _ in texts):
+        named = {column: texts[row, column] for column in columns if (row, column) in texts}
+        cells = (f'<td data-name="{escape(c)}">{escape(text)}</td>' for c, text in named.items())
+        lines.append(_line([_head(row, "row"), *cells]))
+    told = (f"{row}, {column}: {text}" for (row, column), text in texts.items())
+    return Table(title, _table("rnb-claims", title, lines), "\n".join([title, *told]))
+
+
+def verdict_table(verdicts: Sequence[Verdict], page: str = "") -> Table:
+    """Show claim, published figure, verdict, reason and rule, a line for each claim.
+
+    Each line can be linked to by the claim's id; with a `page`, the id links to the line there.
+    """
     names = ("id", "claim", "published", "verdict", "reason")
     lines = [_line([_head(name, "col") for name in names])]
     for verdict in verdicts:
         cells = [
-            _head(verdict.id, "row"),
+            _claim(verdict.id, page),
             f"<td>{escape(verdict.claim)}</td>",
             f'<td data-name="Published">{escape(verdict.published)}</td>',
             f"<td>{_chip(verdict.answer)}</td>",
@@ -114,6 +134,23 @@ def claims_table(verdicts: Sequence[Verdict], title: str) -> Table:
         lines.append(_line(cells))
     text = "\n".join(f"{v.id}: {v.answer}. {v.claim}." for v in verdicts)
     return Table(title, _table("rnb-claims", title, lines), text)
+
+
+def folded(tables: Mapping[str, Table], title: str) -> Table:
+    """Show each table folded under its name."""
+    parts = (
+        f"<details><summary>{escape(name)}</summary>{table.html}</details>"
+        for name, table in tables.items()
+    )
+    text = "\n\n".join(f"{name}\n{table.text}" for name, table in tables.items())
+    return Table(title, "".join(parts), text)
+
+
+def _claim(identifier: str, page: str) -> str:
+    name = escape(identifier)
+    if page:
+        return f'<th scope="row"><a href="{escape(page)}#{name}">{name}</a></th>'
+    return f'<th scope="row" id="{name}"><span>{name}</span></th>'
 
 
 def _rule(verdict: Verdict) -> str:

@@ -273,3 +273,23 @@ def test_rules_have_names_of_their_own_and_say_what_to_do() -> None:
         assert rule.advice.endswith(".")
         assert rule.source
         assert rule.on(0.9).sentence
+
+
+class Copies(nn.Module):
+    """Ask the last layer for two copies of each image, which answer together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = linear()
+
+    def forward(self, images: Tensor) -> Tensor:
+        both: Tensor = self.linear(images.repeat(2, 1, 1, 1))
+        return both.unflatten(0, (2, -1)).mean(0)
+
+
+def test_copies_of_an_image_within_the_network_are_audited_too() -> None:
+    model, images = Copies(), grey_images(50)
+    labels = model(images).argmax(1)
+    report, other = (quick(each, images, labels, 0.05) for each in (model, model.linear))
+    assert report.worst_case == pytest.approx(other.worst_case, abs=0.03)
+    assert not report.failures

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md adds a paper in four files: they are built as they stand there, and work."""
+"""CONTRIBUTING.md adds a paper in four files and a defence in one: they are built, and work."""
 
 import json
 import os
@@ -21,13 +21,13 @@ BLOCKS = {
     for language in ("python", "csv", "yaml")
 }
 FILES = dict(zip(("protocols", "measuring", "tables", "claims"), BLOCKS["python"], strict=False))
-CELLS = BLOCKS["python"][len(FILES) :]
+CELLS, (DEFENSE,) = BLOCKS["python"][len(FILES) : -1], BLOCKS["python"][-1:]
 KEY, NAME = "fast-gradient-sign", "fast_gradient_sign"
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Copy the package and the book, and add what CONTRIBUTING.md adds."""
+    """Copy the package and the book, and add what CONTRIBUTING.md adds to them."""
     root = tmp_path_factory.mktemp("checkout")
     for name in ("robustnb", "book"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -42,6 +42,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             file.write(lines)
     with (root / "_toc.yml").open("a", encoding="utf-8") as file:
         file.write("".join(BLOCKS["yaml"]))
+    defenses = root / "robustnb" / "papers" / "comparison" / "defenses"
+    (defenses / "dropout_left_on.py").write_text(DEFENSE, encoding="utf-8")
     nbformat.write(chapter(), root / "book" / f"{NAME}.ipynb")
     yield root
     shutil.rmtree(root)
@@ -107,3 +109,31 @@ print(rows[0]["settings"]["attack"]["eps"])
     known = os.environ | {"PYTHONPATH": str(checkout), "ROBUSTNB_CACHE": str(checkout / "cache")}
     command = [sys.executable, "-c", code]
     assert subprocess.check_output(command, env=known, text=True, cwd=checkout).strip() == "0.1"
+
+
+def test_a_defence_takes_one_file_of_at_most_40_lines() -> None:
+    assert len(DEFENSE.splitlines()) <= 40
+
+
+def test_it_is_measured_and_stands_in_figure_table_and_audits(checkout: Path) -> None:
+    code = """
+from dataclasses import replace
+from robustnb.papers.comparison import figures
+from robustnb.papers.comparison.protocols import PROTOCOLS
+from robustnb.papers.comparison.tables import measure
+from robustnb.stored import Stored
+smoke = PROTOCOLS["smoke"]
+tiny = replace(smoke, task=replace(smoke.task, epochs=1), num_images=10, num_certified=1, copies=10)
+new = replace(tiny, only=("plain", "dropout_left_on"))
+stored = Stored("comparison", measure(new, jobs=1, progress=False))
+for shown in (figures.left, figures.side_by_side, figures.audits):
+    html = shown(stored)._repr_html_()
+    assert html.count("Dropout left on") > 0, shown
+    assert html.count("No defence") > 0, shown
+assert "Dropout left on" in figures.about().text
+print(stored.value("side by side", "Dropout left on", "worst case"))
+"""
+    known = os.environ | {"PYTHONPATH": str(checkout), "ROBUSTNB_CACHE": str(checkout / "cache")}
+    command = [sys.executable, "-c", code]
+    said = subprocess.check_output(command, env=known, text=True, cwd=checkout)
+    assert 0 <= float(said) <= 100

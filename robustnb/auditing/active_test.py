@@ -130,7 +130,10 @@ def _mean_of(features: Features, images: Tensor, times: int) -> Tensor:
 
 
 def _last_linear(network: Network, images: Tensor) -> nn.Linear | None:
-    """Return the linear layer that is asked last, if it is asked once for images (N, features)."""
+    """Return the linear layer that is asked last, if it is asked once for images (N, features).
+
+    A network that asks it for several copies of each image has features of copies, not of images.
+    """
     asked: list[nn.Linear] = []
     shapes: list[torch.Size] = []
 

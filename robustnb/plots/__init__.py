@@ -2,6 +2,7 @@
 
 from robustnb.plots.accuracies import accuracies
 from robustnb.plots.class_probabilities import answers, draws, probabilities
+from robustnb.plots.dumbbells import dumbbells
 from robustnb.plots.lines import curves, reliability, training_curve
 from robustnb.plots.pictures import images
 from robustnb.plots.plane import boundaries
@@ -13,6 +14,7 @@ __all__ = [
     "boundaries",
     "curves",
     "draws",
+    "dumbbells",
     "images",
     "probabilities",
     "reliability",
