@@ -174,19 +174,33 @@ class Report:
         return lines
 
     def _repr_html_(self) -> str:
-        told = "".join(f"<p>{escape(line)}</p>" for line in self._told() if line)
-        return f"{self.figure._repr_html_()}{self.table._repr_html_()}{told}"
+        raised = "".join(_item(sign) for sign in self.raised)
+        broken = "".join(f"<li>{escape(line)}</li>" for line in self._broken())
+        quiet = f"<details><summary>{escape(self._quiet())}</summary>{self._quiet_list()}</details>"
+        parts = [
+            f"<p><strong>{escape(self.sentence)}</strong></p>",
+            self.figure._repr_html_(),
+            f"<ul>{raised}{broken}</ul>" if raised or broken else "",
+            quiet,
+            self.table._repr_html_(),
+        ]
+        return "".join(parts)
 
     def _told(self) -> list[str]:
-        raised = [
-            f"{'Warning' if sign.alarms else 'Remark'}: {sign.rule.name}. {sign.sentence} "
-            f"{sign.rule.advice} (Raised {sign.limit}; {sign.rule.source}.)"
-            for sign in self.raised
-        ]
-        broken = [f"{name} broke off: {error}" for name, error in self.failures.items()]
-        quiet = [sign.rule.name for sign in self.signs if not sign.raised]
-        rest = [f"Looked at and not raised: {', '.join(quiet)}."] if quiet else []
-        return [self.sentence, *raised, *broken, *rest]
+        raised = [f"{_kind(sign)}: {sign.rule.name}. {_said(sign)}" for sign in self.raised]
+        names = ", ".join(sign.rule.name for sign in self.signs if not sign.raised)
+        return [self.sentence, *raised, *self._broken(), f"{self._quiet()}: {names}."]
+
+    def _broken(self) -> list[str]:
+        return [f"{name} broke off: {error}" for name, error in self.failures.items()]
+
+    def _quiet(self) -> str:
+        number = sum(not sign.raised for sign in self.signs)
+        return f"{number} signs were looked at and not raised"
+
+    def _quiet_list(self) -> str:
+        quiet = (sign.rule.name for sign in self.signs if not sign.raised)
+        return f"<ul>{''.join(f'<li>{escape(name)}</li>' for name in quiet)}</ul>"
 
     def _place(self, outcome: Outcome) -> int:
         return next(place for place, each in enumerate(self.attacks) if each is outcome)
@@ -207,6 +221,19 @@ def settings(attack: Any) -> dict[str, Any]:
         else:
             found[field.name] = type(value).__name__ if isinstance(value, nn.Module) else value
     return found
+
+
+def _kind(sign: Sign) -> str:
+    return "Warning" if sign.alarms else "Remark"
+
+
+def _said(sign: Sign) -> str:
+    return f"{sign.sentence} {sign.rule.advice} (Raised {sign.limit}; {sign.rule.source}.)"
+
+
+def _item(sign: Sign) -> str:
+    name = f"<strong>{_kind(sign)}: {escape(sign.rule.name)}.</strong>"
+    return f"<li>{name} {escape(_said(sign))}</li>"
 
 
 def _facts(outcome: Outcome) -> dict[str, Any]:
