@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from robustnb.data import load
 from robustnb.models import fully_connected
 from robustnb.randomness import initial_weights, seeded
-from robustnb.training import fit
+from robustnb.training import Loss, fit
 
 
 class Fake(nn.Module):
@@ -154,12 +154,8 @@ def _varied(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(model(varied + 0.5 * torch.randn_like(images)), labels)
 
 
-@cache
-def undefended() -> nn.Module:
-    """Train the network that the fakes wrap, on the embedded digits, with varied images.
-
-    So what the fakes do to images costs it few answers.
-    """
+def trained(loss: Loss) -> nn.Module:
+    """Train a small network on the embedded digits."""
     digits = load("digits")
     with initial_weights(0):
         network = fully_connected("FC-100-100-10")
@@ -168,7 +164,7 @@ def undefended() -> nn.Module:
         digits.split("train"),
         digits.split("validation"),
         optimizer=torch.optim.Adam(network.parameters(), lr=2e-3),
-        loss=_varied,
+        loss=loss,
         batch_size=64,
         epochs=15,
         patience=None,
@@ -176,3 +172,9 @@ def undefended() -> nn.Module:
         progress=False,
     )
     return network
+
+
+@cache
+def undefended() -> nn.Module:
+    """Return the network that the fakes wrap; what they do to images costs it few answers."""
+    return trained(_varied)

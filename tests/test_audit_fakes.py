@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 import torch
-from fakes import FAKES, Fake, undefended
+from fakes import FAKES, Fake, trained, undefended
 from torch import Tensor, nn
 
 import robustnb
@@ -13,9 +13,8 @@ from robustnb.attacks.gradient import PGD
 from robustnb.auditing.report import Report
 from robustnb.data import load
 from robustnb.defenses.adversarial_training import Adversarial
-from robustnb.models import fully_connected
-from robustnb.randomness import initial_weights, seeded
-from robustnb.training import Loss, cross_entropy, fit
+from robustnb.randomness import seeded
+from robustnb.training import cross_entropy
 
 EPS, NEAR = 0.1, 0.03
 # What each fake must at least be told for; "believable" is that no alarm was raised.
@@ -55,24 +54,6 @@ def test_a_fake_is_flagged_and_falls(fake: type[Fake]) -> None:
     assert fell or not report.believable, str(report)
     if fake.__name__ not in ("InputNoise", "RandomResizePad", "ColdSampling"):
         assert report.worst_case <= undefended_worst() + NEAR
-
-
-def trained(loss: Loss) -> nn.Module:
-    digits = load("digits")
-    with initial_weights(0):
-        network = fully_connected("FC-100-100-10")
-    fit(
-        network,
-        digits.split("train"),
-        digits.split("validation"),
-        optimizer=torch.optim.Adam(network.parameters(), lr=2e-3),
-        loss=loss,
-        epochs=15,
-        patience=None,
-        generator=seeded(0),
-        progress=False,
-    )
-    return network
 
 
 class Smoothed(nn.Module):
