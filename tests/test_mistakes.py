@@ -270,7 +270,7 @@ def test_the_switch_changes_what_is_seen(visit: Visit, tmp_path: Path) -> None:
         expect(right).to_be_checked()
         assert "71%. The digits 5, 6, 0, 1, 2 are read as 8, 9, 0, 1, 2." in said(page, "Right:")
         expect(page.locator("svg text", has_text="read as 8")).to_be_visible()
-        assert page.evaluate("location.hash") == "#made.version=right"
+        page.wait_for_function("location.hash === '#made.version=right'")
         page.reload()
         expect(page.get_by_role("radio", name="right")).to_be_checked()
         page.get_by_role("radio", name="wrong").check()

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from robustnb.reproduction import reproducible, verdicts
+from robustnb.reproduction import verdicts
 from robustnb.results import BOOK, PROFILES, claims, out_of_scope, papers
 from robustnb.rules import rule
 
@@ -47,7 +47,7 @@ def test_what_holds_holds_in_part(identifier: str) -> None:
 
 
 def test_a_rule_that_is_younger_than_its_rows_says_so_in_the_verdict() -> None:
-    for paper in reproducible():
+    for paper in papers():
         for verdict in verdicts(paper):
             known = rule(verdict.id)
             assert verdict.history == known.history
