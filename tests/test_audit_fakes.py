@@ -59,7 +59,7 @@ def test_a_fake_is_flagged_and_falls(fake: type[Fake]) -> None:
 class Smoothed(nn.Module):
     """Answer by the mean logits of noisy copies of an image (Cohen et al. 2019)."""
 
-    def __init__(self, network: nn.Module, sigma: float = 0.25, copies: int = 10) -> None:
+    def __init__(self, network: nn.Module, sigma: float = 0.25, copies: int = 4) -> None:
         super().__init__()
         self.network, self.sigma, self.copies = network, sigma, copies
 
