@@ -52,16 +52,10 @@ def over_seeds(values: Sequence[float], level: float = 0.95) -> Interval:
 
 def of_share(share: float, images: int, level: float = 0.95) -> Interval:
     """Return the Wilson interval of a share from 0 to 1 that was measured on some images."""
-    if images < 1 or not 0 <= share <= 1:
-        raise ValueError(
-            f"The share is {share} of {images} images: an interval needs a share from 0 to 1, of "
-            "one image or more."
-        )
+    from robustnb.metrics import wilson_interval  # here, as it takes torch a second to load
+
     z = statistics.NormalDist().inv_cdf((1 + level) / 2)
-    centre = share + z**2 / (2 * images)
-    half = z * math.sqrt(share * (1 - share) / images + (z / (2 * images)) ** 2)
-    whole = 1 + z**2 / images
-    return Interval(max(0.0, (centre - half) / whole), min(1.0, (centre + half) / whole))
+    return Interval(*wilson_interval(share, images, z))
 
 
 def over_images(value: float, shares: Iterable[Share], level: float = 0.95) -> Interval:

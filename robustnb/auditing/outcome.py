@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from robustnb.auditing.network import Network, asked
+from robustnb.intervals import over_seeds
 from robustnb.judging import REHEARSED, Judged, chosen
 from robustnb.metrics import wilson_interval
 
-Z = 1.96
 # The seeds of the draws that count, and of the rehearsal's, are far from each other.
 COUNTED, REHEARSAL = 10_000, 20_000
 
@@ -84,13 +84,14 @@ def worst_of(outcomes: Sequence[Outcome]) -> tuple[Tensor, Tensor]:
 def interval(right: Tensor) -> tuple[float, float]:
     """Return the 95% interval of an accuracy over images, and over draws (D, N) if there are some.
 
-    Over images it is Wilson's; the standard error of the draws' means is added in squares.
+    Over images it is Wilson's; Student's of the draws' means is added in squares.
     """
     share = right.float().mean().item()
     low, high = wilson_interval(share, right.shape[1])
     of_draws = 0.0
     if len(right) > 1:
-        of_draws = Z * right.float().mean(1).std().item() / math.sqrt(len(right))
+        low_mean, high_mean = over_seeds(right.float().mean(1).tolist())
+        of_draws = (high_mean - low_mean) / 2
     return (
         max(0.0, share - math.hypot(share - low, of_draws)),
         min(1.0, share + math.hypot(high - share, of_draws)),
