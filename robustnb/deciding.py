@@ -82,13 +82,17 @@ def _judged(
     yes = sum(condition.each.covers(interval) for interval, _ in found.values())
     no = sum(not condition.each.meets(interval) for interval, _ in found.values())
     still = len(found) - yes - no
-    counted = f"{yes} of {len(found)} {condition.cases}, is not in {no}"
-    counted += f", and is open in {still}" if still else ""
-    told = "" if again else f" ({_told(contrast, {k: text for k, (_, text) in found.items()})})"
+    sentences = [f"{yes} of {len(found)} {condition.cases}."]
+    if no:
+        sentences.append(f"In {no} it is not.")
+    if still:
+        sentences.append(f"In {still} it is open.")
+    if not again:
+        sentences.append(_told(contrast, {name: text for name, (_, text) in found.items()}))
     region = f"{'from ' if condition.each.is_between else ''}{condition.each.words}"
     region += condition.unit_text
     return Interval(yes / len(found), (yes + still) / len(found)), _sentence(
-        f"{condition.contrast} is {region} in {counted}{told}."
+        f"{condition.contrast} is {region} in {' '.join(sentences)}"
     )
 
 
@@ -110,20 +114,19 @@ def _interval(found: Quantity | NotMeasured, known: Rule, level: float) -> tuple
 
 
 def _told(contrast: Cases, intervals_told: Mapping[str, str]) -> str:
-    """Tell each case, or of many the two ends and those that are open for want of a number."""
+    """Tell each case in a sentence, or of many the least and the largest."""
     means = {name: each.mean for name, each in contrast.items() if isinstance(each, Quantity)}
     names = list(contrast)
     if len(names) > MOST_TOLD and means:
-        ends = {min(means, key=means.__getitem__), max(means, key=means.__getitem__)}
-        names = [name for name in names if name in ends]
+        names = [min(means, key=means.__getitem__), max(means, key=means.__getitem__)]
     each = (
-        f"{name} {means[name]:.3g}, {intervals_told[name]}"
+        f"{name}: {means[name]:.3g} ({intervals_told[name]})"
         if name in means
-        else f"{name} {intervals_told[name]}"
+        else f"{name}: {intervals_told[name]}"
         for name in names
     )
-    kind = "the ends: " if len(names) < len(contrast) else ""
-    return kind + "; ".join(each)
+    kind = "The least and the largest" if len(names) < len(contrast) else "One by one"
+    return f"{kind}, {'; '.join(each)}."
 
 
 def _sentence(text: str) -> str:

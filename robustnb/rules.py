@@ -133,7 +133,7 @@ def _over(name: str) -> Over:
 def _intervals(rule: Rule) -> str:
     least = f"{rule.seeds} seeds or more" if rule.seeds > 1 else "seeds, for one seed over images"
     kind = "The range over all seeds" if rule.over == "range" else f"95% intervals over {least}"
-    clean = f"; networks need {rule.learned:.0%} of their printed clean accuracy"
+    clean = f"; networks need {100 * rule.learned:g}% of their printed clean accuracy"
     told = f"{kind}; profile {rule.profile}{' or paper' if rule.profile != 'paper' else ''}"
     return told + (clean if rule.learned else "")
 

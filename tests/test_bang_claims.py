@@ -65,10 +65,10 @@ def judge(
 
 # fmt: off
 CASES: list[tuple[int, Changes, str, str]] = [
-    (1, {}, "holds", "in 6 of 6 networks, is not in 0 (B0 0, "),
-    (1, {("1", B4, "accuracy"): 99.0}, "holds in part", "B4 -0.16"),
+    (1, {}, "holds", "in 6 of 6 networks. One by one, B0: 0 ("),
+    (1, {("1", B4, "accuracy"): 99.0}, "holds in part", "B4: -0.16"),
     (1, {("1", "R0", "accuracy"): 99.5}, "does not hold", "in 0 of 6 networks"),
-    (1, {("1", B4, "accuracy"): [98.9, 99.1, 99.3]}, "undecided", "open in 1"),
+    (1, {("1", B4, "accuracy"): [98.9, 99.1, 99.3]}, "undecided", "In 1 it is open."),
     (2, {}, "holds", "FGS on B1 is 1.68% (1.68 to 1.68, 3 seeds)"),
     (2, {RATE: 82.5}, "holds in part", "it is 1.68 ± 0.00%; with a loss that does not saturate"),
     (2, {RATE: 95.0}, "does not hold", "minus that on B1 is -4.67"),
@@ -76,7 +76,7 @@ CASES: list[tuple[int, Changes, str, str]] = [
     (3, {}, "holds", "in 6 of 6 networks"),
     (3, {("fgs", BLANK, B1): 70.0}, "holds in part", "in 5 of 6 networks"),
     (3, {("fgs", BLANK, name): 20.0 for name in ALL[:4]}, "does not hold", "in 2 of 6"),
-    (3, {("fgs", BLANK, B1): []}, "undecided", "B1 not measured"),
+    (3, {("fgs", BLANK, B1): []}, "undecided", "B1: not measured"),
     (4, {}, "holds", "HC1's Linf from R0 to B1 is 79.2 pixels"),
     (4, {UNIT: 109.0}, "holds in part", "with weights of 1 and -1 is -1 pixels"),
     (4, {HC1: 130.0}, "holds in part", "to B1 is 7.4 pixels"),
@@ -99,14 +99,14 @@ CASES: list[tuple[int, Changes, str, str]] = [
     (8, {("cost", "training step", "ratio"): 1.9}, "does not hold", "is 1.9"),
     (8, {("cost", "training step", "ratio"): [1.1, 1.2, 1.6]}, "undecided", "is 1.3"),
     (9, {}, "holds", "in 2 of 2 stages of training"),
-    (9, {EARLY: 60.0}, "holds in part", "iteration 500 0,"),
+    (9, {EARLY: 60.0}, "holds in part", "iteration 500: 0 ("),
     (9, {EARLY: 60.0, ("random noise", LATE, B1): 20.0}, "does not hold", "in 0 of 2"),
     (10, {}, "holds", "in 2 of 2 sizes of perturbation"),
-    (10, at_worst("worst case", B1, SIZES[:1], 50.0), "holds in part", "eps=0.1 -10"),
-    (10, at_worst("worst case", B1, SIZES, 50.0), "does not hold", "is not in 2"),
+    (10, at_worst("worst case", B1, SIZES[:1], 50.0), "holds in part", "eps=0.1: -10"),
+    (10, at_worst("worst case", B1, SIZES, 50.0), "does not hold", "In 2 it is not."),
     (11, {}, "holds", "in 2 of 2 sizes of perturbation"),
     (11, at_worst("worst case, CIFAR-10", C0, SIZES_CIFAR[:1], 5.0), "holds in part", "-15, "),
-    (11, at_worst("worst case, CIFAR-10", C0, SIZES_CIFAR, 5.0), "does not hold", "is not in 2"),
+    (11, at_worst("worst case, CIFAR-10", C0, SIZES_CIFAR, 5.0), "does not hold", "In 2 it is not"),
 ]
 # fmt: on
 
@@ -158,7 +158,7 @@ def test_a_network_that_was_not_measured_is_open() -> None:
     others = {("1", name, "accuracy"): [] for name in ALL if name != B1}
     verdict = judge(1, others)
     assert verdict.answer == "undecided"
-    assert "in 1 of 6 networks, is not in 0, and is open in 5" in verdict.reason
+    assert "in 1 of 6 networks. In 5 it is open." in verdict.reason
     assert judge(1, others | {("1", B1, "accuracy"): []}).answer == "not run"
 
 

@@ -68,10 +68,10 @@ CASES: list[tuple[int, Changes, str, str]] = [
     (5, {}, "holds", "is 15.4 points (15.4 to 15.4, 3 seeds), where the claim asks for at least"),
     (5, {AVERAGE["lambda=1"]: 77.0}, "holds in part", "rho_init=-3 and lambda=1."),
     (5, {("attack step", STEPS[0], STANDARD[0]): 70.0}, "holds in part", "in 1 of 2 steps"),
-    (5, {("attack step", STEPS[0], STANDARD[0]): 90.0}, "does not hold", "alpha=0.0125 -10"),
+    (5, {("attack step", STEPS[0], STANDARD[0]): 90.0}, "does not hold", "alpha=0.0125: -10"),
     (5, {AVERAGE["lambda=1"]: 90.0}, "does not hold", "-6.78"),
     (5, {AVERAGE["lambda=1"]: [70.0, 80.0, 99.0]}, "undecided", "all open"),
-    (6, {}, "holds in part", "in 8 of 12 perturbation sets, is not in 4"),
+    (6, {}, "holds in part", "in 8 of 12 perturbation sets. In 4 it is not."),
     (6, on_sets(BAYESIAN[3], 12, 99.0), "holds", "the paper's own Table 2 shows 8 of 12"),
     (6, on_sets(STANDARD[0], 12, 99.9), "does not hold", "0 of 12"),
     (6, on_sets(STANDARD[0], 6, 99.9), "does not hold", "4 of 12"),
@@ -83,16 +83,16 @@ CASES: list[tuple[int, Changes, str, str]] = [
     (8, {("3", "average", "ensemble N=100"): 83.0}, "does not hold", "is -0.21"),
     (9, {("4", "average", "pruned 50%"): 88.0}, "holds", "in 2 of 2 kinds of data"),
     (9, {}, "holds in part", "4.05 points below its own unpruned 88.28% (Table 3)"),
-    (9, {("unpruned", "original test", "ensemble N=100"): 99.4}, "does not hold", "clean -1.91"),
+    (9, {("unpruned", "original test", "ensemble N=100"): 99.4}, "does not hold", "clean: -1.91"),
     (10, {}, "holds", "is 8.81 points"),
     (10, {("4", "average", "pruned 75%"): 70.0}, "holds in part", "is 2.22"),
     (10, {("4", "average", "pruned 75%"): 60.0}, "does not hold", "is -7.78"),
-    (11, {}, "holds", "is left against 'plain, both' 8.22 ± 0.00, and against its own"),
-    (11, {MEAN_WEIGHTS: 89.7}, "holds in part", "its own mean weights -6.48"),
-    (11, {BOTH: 84.3}, "holds in part", "'plain, both' -8.8"),
-    (11, {BOTH: 84.3, MEAN_WEIGHTS: 89.7}, "does not hold", "is not in 2"),
+    (11, {}, "holds", "Its lead in points is 8.22 ± 0.00 against 'plain, both' and"),
+    (11, {MEAN_WEIGHTS: 89.7}, "holds in part", "-6.48 ± 0.00 against its own mean weights"),
+    (11, {BOTH: 84.3}, "holds in part", "'plain, both': -8.8"),
+    (11, {BOTH: 84.3, MEAN_WEIGHTS: 89.7}, "does not hold", "In 2 it is not."),
     (11, {AVERAGE["lambda=1"]: 90.0}, "does not hold", "standard one is -6.78"),
-    (11, {AVERAGE["rho_init=-4"]: 84.0}, "holds", "rho_init=-4; of its lead, in points, is left"),
+    (11, {AVERAGE["rho_init=-4"]: 84.0}, "holds", "rho_init=-4. Its lead in points is"),
     (12, {}, "holds", "is 20.5 points"),
     (12, {("3", "average", "ensemble N=100"): 80.0}, "holds in part", "is 12.2"),
     (12, {("3", "average", "ensemble N=100"): 60.0}, "does not hold", "is -7.78"),
@@ -172,7 +172,7 @@ def test_rows_of_two_profiles_are_refused() -> None:
 def test_a_set_that_is_missing_is_open() -> None:
     verdict = judge(3, {("distortion", SETS[4], "mean distortion"): []})
     assert verdict.answer == "undecided"
-    assert "in 11 of 12 perturbation sets, is not in 0, and is open in 1" in verdict.reason
+    assert "in 11 of 12 perturbation sets. In 1 it is open." in verdict.reason
 
 
 def test_names_are_those_of_the_published_tables() -> None:

@@ -85,6 +85,20 @@ def test_the_message_counts_what_keeps_half() -> None:
     )
 
 
+def test_the_message_warns_of_what_an_audit_doubts() -> None:
+    doubted = stored(cells={("signs", "b", signs.ACTIVE.name): [0.25]})
+    assert figures.message(doubted).endswith(" The audit warns that less may be left of: b.")
+    weak = stored(cells={("signs", "a", signs.ACTIVE.name): [0.25]})  # it has fallen anyway
+    assert "warns" not in figures.message(weak)
+
+
+def test_an_alarm_is_told_before_a_remark() -> None:
+    remark = next(rule for rule in signs.RULES if not rule.alarming)
+    cells = {("signs", "a", rule.name): [1.0] for rule in (remark, signs.ACTIVE)}
+    told = figures.audits(stored(cells=cells)).text
+    assert told.index("Warning: ") < told.index("Remark: ")
+
+
 def test_it_is_said_on_what_it_was_measured() -> None:
     told = figures.conditions(Stored("comparison"))
     worst = next(
@@ -146,7 +160,7 @@ def test_a_claim_links_to_its_line_in_its_chapter() -> None:
     page, _, place = str(link["href"]).partition("#")
     assert page == "x.html"
     assert there.find(id=place) is not None
-    assert figures.counted("some-paper", [verdict, verdict]) == "some paper, 2 claims: 2 holds"
+    assert figures.counted("some-paper", [verdict, verdict]) == "some paper, 2 claims (holds: 2)"
 
 
 def test_the_chapter_shows_every_defense_with_the_numbers_of_its_rows(built_book: Path) -> None:

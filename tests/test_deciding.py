@@ -97,13 +97,13 @@ MISSING, UNLEARNED = NotMeasured("Not measured yet."), Undecided("it has learned
 @pytest.mark.parametrize(
     ("sets", "answer", "told"),
     [
-        ((YES, YES, YES, YES), "holds", "in 4 of 4 sets, is not in 0 (set 0 5, 4.49"),
-        ((YES, YES, NO, NO), "holds in part", "in 2 of 4 sets, is not in 2"),
+        ((YES, YES, YES, YES), "holds", "in 4 of 4 sets. One by one, set 0: 5 (4.49"),
+        ((YES, YES, NO, NO), "holds in part", "in 2 of 4 sets. In 2 it is not."),
         ((YES, NO, NO, NO), "does not hold", "in 1 of 4 sets"),
-        ((YES, YES, NO, EVEN), "holds in part", "and is open in 1"),
+        ((YES, YES, NO, EVEN), "holds in part", "In 1 it is not. In 1 it is open."),
         ((YES, YES, YES, EVEN), "undecided", "whether it holds or holds in part"),
-        ((YES, NO, NO, MISSING), "undecided", "set 3 not measured)"),
-        ((YES, YES, NO, UNLEARNED), "holds in part", "set 3 it has learned too little)"),
+        ((YES, NO, NO, MISSING), "undecided", "set 3: not measured."),
+        ((YES, YES, NO, UNLEARNED), "holds in part", "set 3: it has learned too little."),
     ],
 )
 def test_cases_are_counted(
@@ -122,8 +122,8 @@ def test_intervals_of_many_cases_are_wider() -> None:
 
 def test_of_many_cases_the_ends_are_told() -> None:
     _, reason = won(*(about(float(n), n + 0.1, n - 0.1) for n in range(1, 9)))
-    assert "(the ends: set 0 1, " in reason
-    assert "; set 7 8, " in reason
+    assert "The least and the largest, set 0: 1 (" in reason
+    assert "; set 7: 8 (" in reason
     assert "set 3" not in reason
 
 
@@ -133,8 +133,8 @@ def test_the_same_cases_are_told_once() -> None:
     _, reason = decide(
         Found({"wins": cases, "again": cases}), replace(RULE, conditions=(WINS, again))
     )
-    assert reason.count("one 5") == 1
-    assert "is more than 3 points in 2 of 2 sets, is not in 0." in reason
+    assert reason.count("one: 5") == 1
+    assert "is more than 3 points in 2 of 2 sets." in reason
 
 
 REGIONS = st.sampled_from(["more than 0", "at least 1", "-1 to 1", "less than 2", "anything"])

@@ -77,13 +77,13 @@ LOST: Changes = {("saliency", best, area): 0.5 for best in BEST for area in AREA
 # fmt: off
 CASES: list[tuple[int, Changes, str, str]] = [
     (1, {}, "holds", "in 2 of 2 ways of checking"),
-    (1, {DIFFERENCES: 1e-3}, "holds in part", "central differences 0.001"),
-    (1, {AUTOGRAD: 2.0, DIFFERENCES: 2.0}, "does not hold", "autograd 2, 2 to 2"),
-    (1, {DIFFERENCES: [1e-9, 1e-9, 1e-3]}, "undecided", "open in 1"),
+    (1, {DIFFERENCES: 1e-3}, "holds in part", "central differences: 0.001"),
+    (1, {AUTOGRAD: 2.0, DIFFERENCES: 2.0}, "does not hold", "autograd: 2 (2 to 2"),
+    (1, {DIFFERENCES: [1e-9, 1e-9, 1e-3]}, "undecided", "In 1 it is open."),
     (2, {}, "holds", "is 1 standard errors (1 to 1, 3 seeds), where the claim asks for less"),
     (2, {Z: [1.0, 2.0, 4.5]}, "undecided", "1 to 4.5, 3 seeds"),
     (2, {Z: [5.0, 5.5, 6.0]}, "does not hold", "5 to 6"),
-    (3, {}, "holds in part", "in 4 of 5 architectures, is not in 1 (MLPN ReLU -2.7, "),
+    (3, {}, "holds in part", "In 1 it is not. One by one, MLPN ReLU: -2.7 ("),
     (3, {}, "holds in part", "falls from 0.948 to 0.921 in its Table 3."),
     (3, clean(0.99, *BEST) | clean(0.999, CNN[2]), "holds", "5 of 5"),
     (3, clean(0.92, *BEST[:3]), "does not hold", "2 of 5"),
@@ -93,22 +93,22 @@ CASES: list[tuple[int, Changes, str, str]] = [
     (5, {}, "holds", "in 2 of 2 architectures"),
     (5, clean(0.99, "MLP+ Sigmoid"), "holds in part", "1 of 2"),
     (5, clean(0.99, "MLP+ Sigmoid", "CNN-A+"), "does not hold", "0 of 2"),
-    (6, {}, "holds", "in 4 of 4 corruptions, is not in 0 (MLPN Sigmoid, gaussian noise 6.3"),
+    (6, {}, "holds", "in 4 of 4 corruptions. One by one, MLPN Sigmoid, gaussian noise: 6.3"),
     (6, cells("3", SIGMOID[2], CORRUPTIONS[:2], 0.1), "holds in part", "2 of 4"),
     (6, cells("3", SIGMOID[2], CORRUPTIONS[:3], 0.1), "does not hold", "1 of 4"),
-    (7, {}, "holds", "in 2 of 2 transferred attacks, is not in 0 (MLPN Sigmoid, black-box FGSM"),
+    (7, {}, "holds", "in 2 of 2 transferred attacks. One by one, MLPN Sigmoid, black-box FGSM"),
     (7, cells("3", SIGMOID[2], BLACK_BOX[:1], 0.1), "holds in part", "1 of 2"),
-    (7, {("3", SIGMOID[2], BLACK_BOX[0]): [0.3, 0.5, 0.6]}, "undecided", "open in 1"),
+    (7, {("3", SIGMOID[2], BLACK_BOX[0]): [0.3, 0.5, 0.6]}, "undecided", "In 1 it is open."),
     (7, cells("3", SIGMOID[2], BLACK_BOX, 0.1), "does not hold", "0 of 2"),
-    (8, {}, "holds in part", "more than 0 points in 10 of 10 columns, is not in 0"),
-    (8, {}, "holds in part", "more than 0 points in 5 of 10 columns, is not in 5"),
+    (8, {}, "holds in part", "more than 0 points in 10 of 10 columns."),
+    (8, {}, "holds in part", "more than 0 points in 5 of 10 columns. In 5 it is not."),
     (8, clean(0.94, "MLP ReLU") | cells("3", "MLPN ReLU", COLUMNS[1:], 0.01), "holds", "10 of 10"),
     (8, cells("3", SIGMOID[2], COLUMNS[1:], 0.01), "does not hold", "in 1 of 10"),
     (9, {}, "holds", "in 7 of 10 columns"),
     (9, cells("4", "CNN-AN", COLUMNS[:2], 0.999), "holds in part", "5 of 10"),
     (9, cells("4", "CNN-AN", COLUMNS, 0.999), "does not hold", "0 of 10"),
     (10, {}, "holds", "is at most 1.1 in 2 of 2 networks"),
-    (10, {("cost", "MLPN ReLU", "step over plain"): 1.4}, "holds in part", "MLPN ReLU 1.4"),
+    (10, {("cost", "MLPN ReLU", "step over plain"): 1.4}, "holds in part", "MLPN ReLU: 1.4"),
     (10, {("cost", "MLPN ReLU", "step over plain"): 1.6}, "does not hold", "at most 1.5 in 1 of 2"),
     (10, {("cost", "MLPN ReLU", "step over plain"): [1.0, 1.1, 1.9]}, "undecided", "all open"),
     (11, {}, "holds", "what learned noise saves over the plain network is 2 epochs"),
@@ -167,13 +167,13 @@ def test_what_is_open_decides_nothing_where_it_could_not_change_the_answer() -> 
     for open_one in (without("ResNet34"), clean(0.035, "ResNet34-AN")):
         verdict = judge(3, open_one)
         assert verdict.answer == "holds in part"
-        assert "in 3 of 5 architectures, is not in 1, and is open in 1" in verdict.reason
+        assert "in 3 of 5 architectures. In 1 it is not. In 1 it is open." in verdict.reason
     assert judge(3, without("CNN", "ResNet")).answer == "undecided"
 
 
 def test_a_network_that_has_not_learned_is_open_and_says_so() -> None:
     reason = judge(14, clean(0.05, "ResNet34", "ResNet34-AN")).reason
-    assert "in 8 of 10 curves, is not in 0, and is open in 2" in reason
+    assert "in 8 of 10 curves. In 2 it is open." in reason
     reason = judge(3, clean(0.035, "ResNet34-AN")).reason
     assert "ResNet34-AN has learned too little to be judged: its clean accuracy is 0.035" in reason
 

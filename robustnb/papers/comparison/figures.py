@@ -61,7 +61,7 @@ def under(stored: Stored, attacker: str) -> Drawing:
 
 
 def message(stored: Stored) -> str:
-    """Say in two sentences what is left of the defences."""
+    """Say in two or three sentences what is left of the defences, and what of it to doubt."""
     first = stored.down(SIDE_BY_SIDE, AS_PRINTED)
     worst = stored.down(SIDE_BY_SIDE, WORST)
     before = [name for name, found in first.items() if found.mean >= HALF]
@@ -70,9 +70,11 @@ def message(stored: Stored) -> str:
     known = {each.title: each for each in defenses().values()}
     trained = sum(known[name].adversarial for name in after if name in known)
     learned = f" Of these, {trained} of {len(after)} learn from attacked images." if after else ""
+    doubted = [name for name in after if any(rule.alarming for rule in _signs(stored, name))]
+    doubt = f" The audit warns that less may be left of: {', '.join(doubted)}." if doubted else ""
     return (
         f"As its own paper attacks, {len(before)} of {len(first)} networks read half of the images "
-        f"or more; in the worst case {len(after)} of {len(worst)} do{named}.{learned}"
+        f"or more; in the worst case {len(after)} of {len(worst)} do{named}.{learned}{doubt}"
     )
 
 
@@ -115,8 +117,8 @@ def _text(row: Row) -> str:
 def counted(paper: str, verdicts: Sequence[Verdict]) -> str:
     """Say how many claims a paper has, and how many of them came out in which way."""
     numbers = Counter(verdict.answer for verdict in verdicts)
-    told = ", ".join(f"{number} {answer}" for answer, number in numbers.items())
-    return f"{paper.replace('-', ' ')}, {len(verdicts)} claims: {told}"
+    told = ", ".join(f"{answer}: {number}" for answer, number in numbers.items())
+    return f"{paper.replace('-', ' ')}, {len(verdicts)} claims ({told})"
 
 
 def about(known: Mapping[str, Defense] | None = None) -> Table:
@@ -158,7 +160,8 @@ def _signs(stored: Stored, name: str) -> dict[Rule, Quantity]:
         raised = stored.across(SIGNS, name)
     except NotMeasured:  # no audit raised any
         return {}
-    return {known[sign]: quantity for sign, quantity in raised.items() if sign in known}
+    found = {known[sign]: quantity for sign, quantity in raised.items() if sign in known}
+    return dict(sorted(found.items(), key=lambda sign: not sign[0].alarming))  # alarms first
 
 
 def _verdict(raised: list[Rule]) -> str:
